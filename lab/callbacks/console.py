@@ -1,0 +1,38 @@
+"""One plain line an epoch."""
+
+import sys
+import time
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class EpochLog(Callback):
+    """Appends to a file, after each epoch, a line of its number, its scores and its seconds.
+
+    Args:
+        path: the file; None for none.
+        echo: print the lines too, for runs whose output is not a terminal.
+    """
+
+    def __init__(self, path: Path | None, echo: bool) -> None:
+        self.path = path
+        self.echo = echo
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the time."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the line, after the epoch's validation."""
+        if not trainer.is_global_zero:
+            return
+        scores = "".join(f"  {name} {value.item():.4f}" for name, value in sorted(trainer.callback_metrics.items()))
+        number = str(trainer.current_epoch + 1) + (f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else "")
+        line = f"epoch {number}{scores}  {time.perf_counter() - self._started:.1f} s"
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        if self.echo:
+            print(line, file=sys.stdout, flush=True)

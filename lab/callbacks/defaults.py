@@ -1,0 +1,66 @@
+"""The callbacks of every run, each of which can be switched off by its name."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichModelSummary,
+    RichProgressBar,
+)
+
+from lab.callbacks.console import EpochLog
+from lab.callbacks.monitor import MonitorCheck
+
+
+def default_callbacks(
+    run_folder: Path | None,
+    family_monitor: tuple[str, str],
+    monitor: str | None = None,
+    mode: Literal["min", "max"] | None = None,
+    patience: int = 10,
+    checkpoints: bool = True,
+    early_stopping: bool = True,
+    epoch_log: bool = True,
+    learning_rate: bool = True,
+    model_summary: bool = True,
+    progress_bar: bool = True,
+) -> list[Callback]:
+    """Make the callbacks of a run.
+
+    Args:
+        run_folder: where the run writes; None for a run that writes nothing.
+        family_monitor: the name of the score to watch where ``monitor`` is None, and its mode.
+        monitor: score by which the best epoch is chosen and training stops early; None for the family's own.
+        mode: whether the highest (``max``) or the lowest (``min``) score is best; None for the family's own.
+        patience: epochs without a better score before training stops.
+        checkpoints: keep ``checkpoints/best.ckpt``, of the best epoch, and ``checkpoints/last.ckpt``.
+        early_stopping: stop when ``patience`` is over.
+        epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
+        learning_rate: log the learning rate.
+        model_summary: print the layers and their parameters.
+        progress_bar: show progress where the output is a terminal.
+    """
+    monitor, best_is = monitor or family_monitor[0], mode or family_monitor[1]
+    terminal = sys.stdout.isatty()
+    chosen: list[Callback] = [MonitorCheck(monitor)] if early_stopping or checkpoints else []
+    if early_stopping:
+        chosen.append(EarlyStopping(monitor, mode=best_is, patience=patience))
+    if epoch_log:
+        chosen.append(EpochLog(run_folder and run_folder / "epochs.log", echo=not terminal))
+    if learning_rate and run_folder is not None:
+        chosen.append(LearningRateMonitor())
+    if model_summary:
+        chosen.append(RichModelSummary(max_depth=2))
+    if progress_bar and terminal:
+        chosen.append(RichProgressBar(refresh_rate=10, leave=True))
+    if checkpoints and run_folder is not None:
+        best = ModelCheckpoint(
+            run_folder / "checkpoints", "best", monitor, mode=best_is, save_last=True, enable_version_counter=False
+        )
+        chosen.append(best)
+    return chosen

@@ -1,0 +1,136 @@
+"""Which images form a batch: samplers that yield one index tensor a batch, the same for the same (seed, epoch, rank)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data.distributed import DistributedSampler
+
+
+def generator_for(*numbers: int) -> torch.Generator:
+    """Make a generator on the CPU whose stream depends on all of these numbers, none negative, and on nothing else."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state))
+
+
+class Batches(DistributedSampler[Tensor]):
+    """Index batches of one rank. A ``DistributedSampler``, so that Lightning sets its epoch and does not wrap it.
+
+    Args:
+        labels: label of every image, int64 (N,).
+        batch_size: images in a batch on each rank.
+        seed: with the epoch, decides every draw.
+        rank, world_size: which part of each global batch, of ``batch_size * world_size`` images, this process yields.
+    """
+
+    def __init__(self, labels: Tensor, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(labels, num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
+        self.labels = labels
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class RandomBatches(Batches):
+    """Every image at most once an epoch, in random order; what does not fill a last global batch waits for another epoch."""
+
+    def __len__(self) -> int:
+        return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.labels), generator=generator_for(self.seed, self.epoch))
+        global_size = min(self.batch_size * self.num_replicas, len(self.labels))
+        for start in range(0, len(self) * global_size, global_size):
+            yield order[start : start + global_size][self.rank :: self.num_replicas]
+
+
+class ClassBatches(Batches):
+    """P classes x K images of each, P being ``batch_size // samples_per_class``; as many batches as random ones would give.
+
+    Within an epoch a class gives its images in random order, and all of them before any again, but for a remainder of fewer
+    than K, so that no batch holds an image twice.
+
+    Args:
+        samples_per_class: K, the images of each class in a batch.
+        class_names: for messages.
+
+    Raises:
+        ValueError: if the images cannot fill a batch of P x K, naming what is missing.
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        batch_size: int,
+        samples_per_class: int,
+        class_names: list[str],
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(labels, batch_size, seed, rank, world_size)
+        self.samples_per_class = samples_per_class
+        self.classes_per_batch = batch_size // samples_per_class
+        counts = torch.bincount(labels, minlength=len(class_names))
+        if batch_size % samples_per_class or self.classes_per_batch < 2:
+            raise ValueError(
+                f"data.batch_size {batch_size} must be data.samples_per_class {samples_per_class} times two or more classes"
+            )
+        if self.classes_per_batch > len(class_names):
+            raise ValueError(
+                f"data.batch_size {batch_size} with data.samples_per_class {samples_per_class} needs "
+                f"{self.classes_per_batch} classes a batch, but there are {len(class_names)}; a batch_size of at most "
+                f"{len(class_names) * samples_per_class} can be filled"
+            )
+        if int(counts.min()) < samples_per_class:
+            smallest = int(counts.argmin())
+            raise ValueError(
+                f"class {class_names[smallest]!r} has {int(counts[smallest])} training images, fewer than "
+                f"data.samples_per_class {samples_per_class}; lower it, or leave the class out by data.classes"
+            )
+
+    def __len__(self) -> int:
+        return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = generator_for(self.seed, self.epoch)
+        num_classes = int(self.labels.max()) + 1
+        num_batches = len(self) * self.num_replicas
+        shuffled = torch.rand(num_batches, num_classes, generator=generator).argsort(1)
+        classes = shuffled[:, : self.classes_per_batch].flatten()
+        batches = torch.empty(len(classes), self.samples_per_class, dtype=torch.int64)
+        by_class = torch.argsort(self.labels, stable=True)
+        images_of = by_class.split(torch.bincount(self.labels).tolist())
+        turns_of = torch.argsort(classes, stable=True).split(torch.bincount(classes, minlength=num_classes).tolist())
+        for images, turns in zip(images_of, turns_of, strict=True):
+            batches[turns] = self._groups(images, len(turns), generator)
+        yield from batches.view(num_batches, self.batch_size)[self.rank :: self.num_replicas]
+
+    def _groups(self, images: Tensor, num_groups: int, generator: torch.Generator) -> Tensor:
+        """Deal the images of one class (M,) into groups (num_groups, K), shuffling anew when fewer than K are left."""
+        groups_a_round = len(images) // self.samples_per_class
+        rounds = [
+            images[torch.randperm(len(images), generator=generator)[: groups_a_round * self.samples_per_class]]
+            for _ in range(-(-num_groups // groups_a_round))
+        ]
+        return torch.cat([*rounds, images[:0]]).view(-1, self.samples_per_class)[:num_groups]
+
+
+class EvaluationBatches(Batches):
+    """Every image exactly once over all ranks, in one fixed random order, so that each batch mixes the classes.
+
+    A rank yields a contiguous part of the order: what the ranks gather, one after the other, is what one process sees.
+    """
+
+    def __len__(self) -> int:
+        return -(-len(self._part()) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.labels), generator=generator_for(0))
+        yield from order[self._part().start : self._part().stop].split(self.batch_size)
+
+    def _part(self) -> range:
+        num = len(self.labels)
+        return range(num * self.rank // self.num_replicas, num * (self.rank + 1) // self.num_replicas)

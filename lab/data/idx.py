@@ -1,0 +1,99 @@
+"""The store of MNIST and its look-alikes, made from their four original files in the IDX format."""
+
+import contextlib
+import gzip
+import io
+import logging
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from lab.data.arrays import ImageArrays
+
+FILE_PREFIX = {"train": "train", "test": "t10k"}
+log = logging.getLogger(__name__)
+Source = type[torchvision.datasets.MNIST]
+
+
+def store_paths(source: Source, root: Path) -> dict[str, Path]:
+    """Return where the converted splits lie: ``root/mnist/train.safetensors`` and so on."""
+    return {split: root / source.__name__.lower() / f"{split}.safetensors" for split in FILE_PREFIX}
+
+
+def convert(source: Source, root: Path, class_names: list[str]) -> None:
+    """Make the store from the four original files, which are downloaded, checksums verified, where they are not there.
+
+    Raises:
+        ValueError: if they are not there and cannot be downloaded, naming the folder and what to put there.
+    """
+    stores = store_paths(source, root)
+    if all(path.exists() for path in stores.values()):
+        return
+    if any(_original(source, root, name) is None for name in _file_names()):
+        _download(source, root)
+    for split, path in stores.items():
+        try:
+            read_original(source, root, split, class_names).save(path)
+        except OSError as error:
+            log.warning("%s cannot be written (%s), so the original files are read anew in every run", path, error)
+
+
+def open_splits(source: Source, root: Path, class_names: list[str]) -> dict[str, ImageArrays]:
+    """Open the store, or read the original files where it could not be written."""
+    return {
+        split: ImageArrays.load(path) if path.exists() else read_original(source, root, split, class_names)
+        for split, path in store_paths(source, root).items()
+    }
+
+
+def read_original(source: Source, root: Path, split: str, class_names: list[str]) -> ImageArrays:
+    """Read the images and labels of one split from the original files, plain or gzipped."""
+    images = _read_idx(source, root, f"{FILE_PREFIX[split]}-images-idx3-ubyte", num_dimensions=3)
+    labels = _read_idx(source, root, f"{FILE_PREFIX[split]}-labels-idx1-ubyte", num_dimensions=1)
+    return ImageArrays(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long(), class_names)
+
+
+def _read_idx(source: Source, root: Path, name: str, num_dimensions: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read an array in the IDX format: a magic number, big-endian 32-bit sizes, bytes."""
+    path = _original(source, root, name)
+    assert path is not None
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            magic, *sizes = struct.unpack(f">{1 + num_dimensions}I", file.read(4 + 4 * num_dimensions))
+            pixels = np.frombuffer(bytearray(file.read()), np.uint8)
+        if magic != 0x800 + num_dimensions:
+            raise ValueError(f"it starts with {magic}")
+        return pixels.reshape(sizes)
+    except (OSError, EOFError, struct.error, ValueError) as error:
+        raise ValueError(f"{path} is not a whole {source.__name__} file ({error}); delete it or bring it again") from error
+
+
+def _file_names() -> list[str]:
+    return [f"{prefix}-{kind}-ubyte" for prefix in FILE_PREFIX.values() for kind in ("images-idx3", "labels-idx1")]
+
+
+def _original(source: Source, root: Path, name: str) -> Path | None:
+    """Find an original file in torchvision's folder or in the root itself, plain or gzipped."""
+    folders = (root / source.__name__ / "raw", root)
+    paths = (folder / (name + ending) for folder in folders for ending in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _download(source: Source, root: Path) -> None:
+    log.warning("downloading %s to %s", source.__name__, root / source.__name__ / "raw")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            source(os.fspath(root), download=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{source.__name__} is not in {root} and cannot be downloaded ({str(error).splitlines()[0]}): put "
+            f"{', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into "
+            f"{root / source.__name__ / 'raw'}, or name the folder that holds them by --data.root"
+        ) from error

@@ -1,0 +1,194 @@
+"""The base of every data set: the options all have, the splits, the batches and what is done to them on the device."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lab.data.arrays import ImageArrays
+from lab.data.augmentation import Augmentation
+from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, generator_for
+from lab.data.splits import choose_classes, few_a_class, keep_classes, stratified_split
+
+Batch = tuple[Tensor, Tensor]
+
+
+class ImageDataModule(LightningDataModule):
+    """Batches ``(images, labels)`` from a train, a validation and a test split held as uint8 arrays.
+
+    A data set names its classes and the shape of its stored images, and reads its splits; the rest is done here.
+
+    Args:
+        root: folder that holds the data sets; what is downloaded or converted is kept there.
+        batch_size: images in a batch on each device.
+        samples_per_class: when given, every training batch holds this many images of each of its classes (P x K).
+        classes: the first so many classes, or the names of those to use; None for all.
+        validation_size: images held out of the training data, a number or a share of them, as many of each class in
+            proportion, the same ones whatever the seed; None for what the data set has as its own.
+        num_images_per_class: training images to keep of each class, drawn by the seed; None for all.
+        image_size: side in pixels to resize to, once; None for the stored size.
+        augmentation: random changes of the training images.
+        normalization: ``unit`` scales pixels to [0, 1]; ``standard`` gives each channel mean 0 and standard deviation 1
+            over the training split.
+        seed: with the epoch and the rank, decides batches, augmentation and the images kept; None for the run's seed.
+    """
+
+    all_class_names: list[str]
+    stored_shape: tuple[int, int, int]
+    default_validation_size: int | float = 0.1
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] = "~/.cache/lab",
+        batch_size: int = 128,
+        samples_per_class: int | None = None,
+        classes: int | list[str | int] | None = None,
+        validation_size: int | float | None = None,
+        num_images_per_class: int | None = None,
+        image_size: int | None = None,
+        augmentation: Augmentation | None = None,
+        normalization: Literal["unit", "standard"] = "standard",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name in ("batch_size", "samples_per_class", "validation_size", "num_images_per_class", "image_size"):
+            value = locals()[name]
+            if value is not None and not value > 0:
+                raise ValueError(f"data.{name} must be positive, not {value}")
+        self.root = Path(root).expanduser()
+        self.batch_size = batch_size
+        self.samples_per_class = samples_per_class
+        self.class_names = choose_classes(classes, self.all_class_names, type(self).__name__)
+        self.validation_size = validation_size
+        self.num_images_per_class = num_images_per_class
+        self.image_size = image_size
+        self.augmentation = augmentation
+        self.normalization = normalization
+        self.seed = seed or 0
+        self.splits: dict[str, ImageArrays] = {}
+        self.mean = self.std = torch.empty(0)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes in use."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images in a batch."""
+        channels, height, width = self.stored_shape
+        return (channels, self.image_size or height, self.image_size or width)
+
+    def read(self) -> dict[str, ImageArrays]:
+        """Return the splits as they are on disk: ``train``, ``test`` and, where the data set has its own, ``val``."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make the splits ``train``, ``val`` and ``test``; called by the trainer on every process."""
+        if self.splits:
+            return
+        splits = {name: keep_classes(arrays, self.class_names) for name, arrays in self.read().items()}
+        if self.validation_size is not None or "val" not in splits:
+            splits["train"], splits["val"] = self._hold_out(splits["train"])
+        if self.num_images_per_class is not None:
+            chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for(self.seed))
+            splits["train"] = splits["train"].select(chosen)
+        self.splits = {name: self._resize(arrays) for name, arrays in splits.items()}
+        self._measure()
+        self._train_batches()  # what cannot fill a batch is said before anything else is done
+
+    def _hold_out(self, arrays: ImageArrays) -> tuple[ImageArrays, ImageArrays]:
+        size = self.default_validation_size if self.validation_size is None else self.validation_size
+        num_held_out = round(size * len(arrays)) if size < 1 else round(size)
+        if not 0 < num_held_out < len(arrays):
+            raise ValueError(f"data.validation_size {size} leaves nothing to train on: there are {len(arrays)} images")
+        # The generator is fixed: whatever the seed, an image that was validated on is never trained on.
+        kept, held_out = stratified_split(arrays.labels, num_held_out, generator_for(0))
+        return arrays.select(kept), arrays.select(held_out)
+
+    def _resize(self, arrays: ImageArrays) -> ImageArrays:
+        if tuple(self.stored_shape[1:]) == self.image_shape[1:]:
+            return arrays
+        parts = [
+            torch.nn.functional.interpolate(arrays[part][0].float(), self.image_shape[1:], mode="bilinear", antialias=True)
+            for part in torch.arange(len(arrays)).split(1024)
+        ]
+        images = torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
+        return ImageArrays(images, arrays.labels, arrays.class_names)
+
+    def _measure(self) -> None:
+        """Set ``mean`` and ``std`` of the pixels scaled to [0, 1], (C, 1, 1), by which batches are normalised."""
+        channels = self.image_shape[0]
+        self.mean, self.std = torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1)
+        if self.normalization == "standard":
+            histogram = torch.zeros(channels, 256, dtype=torch.float64)
+            for part in torch.arange(len(self.splits["train"])).split(4096):
+                images = self.splits["train"][part][0].transpose(0, 1).flatten(1)
+                histogram += torch.stack([torch.bincount(channel, minlength=256) for channel in images])
+            values, weights = torch.arange(256) / 255.0, histogram / histogram.sum(1, keepdim=True)
+            mean = (weights * values).sum(1)
+            std = (weights * (values - mean.unsqueeze(1)).square()).sum(1).sqrt()
+            self.mean = mean.float().view(-1, 1, 1)
+            self.std = std.clamp(min=1 / 255).float().view(-1, 1, 1)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Scale, augment (in training) and normalise a batch of uint8 images, on the device it was moved to."""
+        images, labels = batch
+        images = images.float().mul_(1 / 255)
+        if self.augmentation is not None and self.trainer is not None and self.trainer.training:
+            step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
+            images = self.augmentation(images, generator_for(self.seed, step, self.trainer.global_rank))
+        return images.sub_(self.mean.to(images.device)).div_(self.std.to(images.device)), labels
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint needs to prepare a new image for its model, in plain Python."""
+        return {
+            "class_names": self.class_names,
+            "image_shape": list(self.image_shape),
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Normalise by what the model of a checkpoint was trained with."""
+        self.mean = torch.tensor(state_dict["mean"]).view(-1, 1, 1)
+        self.std = torch.tensor(state_dict["std"]).view(-1, 1, 1)
+
+    def _train_batches(self) -> Batches:
+        labels, ranks = self.splits["train"].labels, self._ranks()
+        if self.samples_per_class is None:
+            return RandomBatches(labels, self.batch_size, self.seed, **ranks)
+        return ClassBatches(labels, self.batch_size, self.samples_per_class, self.class_names, self.seed, **ranks)
+
+    def _ranks(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def _loader(self, split: str, batches: Batches) -> DataLoader[Batch]:
+        # Its own generator: a loader otherwise takes a number from the global one each time it is iterated.
+        generator = torch.Generator()
+        return DataLoader(self.splits[split], batch_size=None, sampler=batches, collate_fn=_as_it_is, generator=generator)
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        return self._loader(split, EvaluationBatches(self.splits[split].labels, self.batch_size, **self._ranks()))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Random batches, or P x K batches where ``samples_per_class`` is given."""
+        return self._loader("train", self._train_batches())
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Every validation image once."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """Every test image once, and then, as the gallery to look them up in, every training image once."""
+        return [self._evaluation_loader("test"), self._evaluation_loader("train")]
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

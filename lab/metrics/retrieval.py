@@ -1,0 +1,90 @@
+"""Retrieval scores of an embedding, exact, in memory bounded by chunks.
+
+Everywhere a tie is an error: an image of another class that is as near as the nearest of the same class (to within the
+rounding of the distances) comes first. An embedding that has collapsed to one point therefore scores 0, not chance.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+MAX_CHUNK_ELEMENTS = 2**24  # distances held at once; 64 MiB in float32
+
+
+def nearest_neighbor_accuracy(queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
+    """Return the share of queries whose nearest gallery embedding has their class.
+
+    Args:
+        queries: (Q, D); query_labels: (Q,); gallery: (G, D), G >= 1; gallery_labels: (G,). Euclidean distance.
+    """
+    hits = [
+        same.gather(1, distances.argmin(1, keepdim=True)).squeeze(1)
+        for distances, same, _ in _distance_chunks(queries, query_labels, gallery, gallery_labels)
+    ]
+    return torch.cat(hits).float().mean()
+
+
+def recall_at_1(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Return the share of images whose nearest other image has their class.
+
+    Args:
+        embeddings: (N, D); labels: (N,). An image that is alone in its class asks for nothing that could be found and is
+            left out; without any image to ask for, the score is NaN.
+    """
+    hits, counted = [], []
+    for distances, same, rows in _distance_chunks(embeddings, labels, embeddings, labels):
+        _exclude_self(distances, same, rows)
+        hits.append(same.gather(1, distances.argmin(1, keepdim=True)).squeeze(1))
+        counted.append(same.any(1))
+    return torch.cat(hits)[torch.cat(counted)].float().mean()
+
+
+def map_at_r(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean average precision at R, R being the number of other images of the query's class.
+
+    Musgrave, Belongie and Lim, "A Metric Learning Reality Check", 2020: (1/R) * sum over i = 1..R of precision at i where
+    the i-th nearest image has the query's class, else 0; the mean over queries. Images alone in their class are left out.
+
+    Args:
+        embeddings: (N, D); labels: (N,).
+    """
+    scores = []
+    for distances, same, rows in _distance_chunks(embeddings, labels, embeddings, labels):
+        _exclude_self(distances, same, rows)
+        num_relevant = same.sum(1)
+        depth = int(num_relevant.max())
+        if depth == 0:
+            continue
+        rank = torch.arange(1, depth + 1, device=distances.device)
+        nearest = distances.topk(depth, dim=1, largest=False).indices
+        relevant = same.gather(1, nearest) & (rank <= num_relevant.unsqueeze(1))
+        precision = relevant.cumsum(1) / rank
+        average_precision = (precision * relevant).sum(1) / num_relevant.clamp(min=1)
+        scores.append(average_precision[num_relevant > 0])
+    return torch.cat(scores).mean() if scores else torch.tensor(torch.nan, device=embeddings.device)
+
+
+def _distance_chunks(
+    queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield, for some queries at a time, squared distances (q, G), same class or not (q, G), and their rows (q,).
+
+    The distances come from a matrix product. What its rounding can hide counts as a tie, and same-class images lose ties.
+    """
+    center = gallery.mean(0)  # distances do not depend on it, but their rounding errors do
+    queries, gallery = queries - center, gallery - center
+    query_norms, gallery_norms = queries.square().sum(1), gallery.square().sum(1)
+    rounding = 8.0 * torch.finfo(gallery.dtype).eps
+    for rows in torch.arange(len(queries), device=queries.device).split(max(1, MAX_CHUNK_ELEMENTS // len(gallery))):
+        norms = query_norms[rows].unsqueeze(1) + gallery_norms
+        distances = torch.addmm(norms, queries[rows], gallery.T, alpha=-2.0)
+        same = query_labels[rows].unsqueeze(1) == gallery_labels
+        yield distances.add_(norms.mul_(rounding).mul_(same)), same, rows
+
+
+def _exclude_self(distances: Tensor, same: Tensor, rows: Tensor) -> None:
+    """Take each query itself out of its own gallery, in place."""
+    row = torch.arange(len(rows), device=rows.device)
+    distances[row, rows] = torch.inf
+    same[row, rows] = False

@@ -1,0 +1,74 @@
+"""How an object was made, in plain Python, so that a checkpoint can make it again."""
+
+import functools
+import inspect
+import logging
+import os
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+def family_recipe(family: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Describe a family by its arguments, whether they were read from a config or made in Python.
+
+    What cannot be described is left out, with a warning, and must be given to ``load_from_checkpoint``.
+    """
+    described = {"_class_path": _path(family), "_instantiator": "lightning.pytorch.cli.instantiate_module"}
+    for name, value in arguments.items():
+        try:
+            described.setdefault(name, recipe(value))
+        except ValueError as error:
+            log.warning("the checkpoint cannot make %r again (%s): give it to load_from_checkpoint", name, error)
+    return described
+
+
+def recipe(value: Any) -> Any:
+    """Return numbers, texts, lists and dicts as they are, and an object as ``{"class_path": ..., "init_args": {...}}``.
+
+    A ``functools.partial`` of a class, as optimizers are given, is described by its class and keywords. Any other object is
+    described by the arguments of its constructor, which it must have kept as attributes of the same names, as the classes
+    of lab and most of torch do.
+
+    Raises:
+        ValueError: naming the class, if an object has not kept them.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        return [recipe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): recipe(item) for key, item in value.items()}
+    if isinstance(value, functools.partial):
+        return {"class_path": _path(made_by(value)), "init_args": recipe(value.keywords)}
+    if inspect.isclass(value):
+        return {"class_path": _path(value)}
+    return {"class_path": _path(type(value)), "init_args": recipe(_constructor_arguments(value))}
+
+
+def made_by(maker: Any) -> Any:
+    """Return the class that a callable makes objects of, where it says so, else the callable itself."""
+    if isinstance(maker, functools.partial):
+        # One that jsonargparse made holds the class among its arguments.
+        return next((item for item in (maker.func, *maker.args) if inspect.isclass(item)), maker.func)
+    return maker
+
+
+def _path(named: Any) -> str:
+    path = f"{getattr(named, '__module__', '?')}.{getattr(named, '__qualname__', '?')}"
+    if not inspect.isclass(named) or "<" in path:
+        raise ValueError(f"{path} is not a class that could be imported again")
+    return path
+
+
+def _constructor_arguments(made: Any) -> dict[str, Any]:
+    """Collect what an object was made with from its attributes; an argument it has not kept must default to None."""
+    parameters = inspect.signature(type(made)).parameters.values()
+    arguments = {p.name: getattr(made, p.name, p.default) for p in parameters}
+    for parameter in parameters:
+        kept = hasattr(made, parameter.name) or parameter.default is None
+        if not kept or hasattr(arguments[parameter.name], "grad_fn"):
+            raise ValueError(f"{_path(type(made))} has not kept its argument {parameter.name!r} under that name")
+    return arguments

@@ -1,0 +1,56 @@
+"""Embeddings learned from triplets mined in the batch."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from lab.losses import TripletLoss
+from lab.losses.tuples import balanced_pairs
+from lab.metrics import EmbeddingMetrics
+from lab.models.base import Batch, Family
+
+
+class Triplet(Family):
+    """One encoder f for all images, trained so that d(f(a), f(p)) + margin < d(f(a), f(n)) for p of a's class, n of another.
+
+    Hoffer and Ailon, "Deep Metric Learning Using Triplet Network", 2015. The triplets are index tuples of the batch, so each
+    image passes the encoder once however many triplets it is in; give the data ``samples_per_class`` so that there are any.
+
+    Args:
+        encoder: images (N, C, H, W) to embeddings (N, D).
+        loss: of embeddings (N, D) and labels (N,); None for ``TripletLoss()``. Its attribute ``distance``, ``euclidean``
+            where it has none, is also the distance the embedding is scored by.
+        optimizer: makes an optimizer of parameters.
+        scheduler: makes a learning rate scheduler of an optimizer.
+    """
+
+    monitor = "val/recall@1"
+    monitor_mode = "max"
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: nn.Module | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(optimizer, scheduler)
+        self.encoder = encoder
+        self.loss = TripletLoss() if loss is None else loss
+        distance: Any = getattr(self.loss, "distance", "euclidean")
+        self.metrics = EmbeddingMetrics(balanced_pairs, distance)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return embeddings (N, D) of images (N, C, H, W)."""
+        embeddings: Tensor = self.encoder(images)
+        return embeddings
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss over the triplets of the batch; while evaluating, collect the embeddings too."""
+        images, labels = batch
+        embeddings = self(images)
+        if not self.training and self.metrics is not None:
+            self.metrics.update(embeddings, labels)
+        return {"loss": self.loss(embeddings, labels)}

@@ -1,0 +1,61 @@
+"""A small convolutional network."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvNet(nn.Module):
+    """Blocks of 3x3 convolution, batch norm, ReLU and 2x2 max pooling, then one linear layer to the embedding.
+
+    Args:
+        image_shape: channels, height and width of one image; height and width must be at least ``2 ** depth``.
+        width: channels of the first block; every later block has twice as many.
+        depth: number of blocks; each halves height and width.
+        embedding_size: length of the output vector.
+
+    The default, 32-64-64 channels with 64 dimensions, is the usual small encoder of the few-shot literature
+    (Vinyals et al., "Matching Networks for One Shot Learning", 2016, with one block less).
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int] = (1, 28, 28),
+        width: int = 32,
+        depth: int = 3,
+        embedding_size: int = 64,
+    ) -> None:
+        super().__init__()
+        if min(width, depth, embedding_size) < 1:
+            raise ValueError(f"width {width}, depth {depth} and embedding_size {embedding_size} must be positive")
+        channels, height, breadth = image_shape
+        if min(height, breadth) < 2**depth:
+            raise ValueError(
+                f"depth {depth} halves the image {depth} times and needs {2**depth} pixels a side; "
+                f"the images are {height}x{breadth}"
+            )
+        self.image_shape = tuple(image_shape)
+        self.width = width
+        self.depth = depth
+        self.embedding_size = embedding_size
+        blocks: list[nn.Module] = []
+        for block in range(depth):
+            out_channels = width if block == 0 else 2 * width
+            blocks += [
+                # Batch norm subtracts the mean, so a bias before it would do nothing.
+                nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
+                nn.BatchNorm2d(out_channels),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
+            channels = out_channels
+        flat_size = channels * (height >> depth) * (breadth >> depth)
+        self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(flat_size, embedding_size))
+        # Channels last in memory: the same numbers, in about two thirds of the time on a CPU.
+        self.layers.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images (N, C, H, W) as vectors (N, embedding_size)."""
+        embeddings: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))
+        return embeddings

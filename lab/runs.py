@@ -1,0 +1,82 @@
+"""The folder of a run, and the record it leaves there."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def new_run_folder(parent: Path) -> Path:
+    """Make ``parent/version_k`` with the lowest k above all there are; two runs started at once get one each."""
+    parent.mkdir(parents=True, exist_ok=True)
+    taken = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
+    number = max(taken, default=-1) + 1
+    while True:
+        try:
+            (parent / f"version_{number}").mkdir()
+            return parent / f"version_{number}"
+        except FileExistsError:
+            number += 1
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and the commit that a score was measured with."""
+    packages = ("lab", "torch", "torchvision", "lightning", "torchmetrics", "numpy")
+    versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+    return {
+        "versions": versions,
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a record whole or not at all."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def print_scores(title: str, scores: dict[str, float]) -> None:
+    """Print a table of scores by name."""
+    table = Table("score", "value", title=title, title_justify="left")
+    for name, score in scores.items():
+        table.add_row(name, f"{score:.4f}")
+    _console().print(table)
+
+
+def print_next(run_folder: Path, checkpoint: str | None, trained_in: float | None) -> None:
+    """Print where the results are, and the commands that a user types next."""
+    console = _console()
+    if trained_in is not None:
+        console.print(f"trained in {trained_in} s")
+    console.print(f"scores:          {_short(run_folder / 'metrics.json')}")
+    if checkpoint is not None and trained_in is not None:
+        console.print(f"best checkpoint: {_short(Path(checkpoint))}\n\nnext:")
+        console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
+        console.print(f"  python {_short(PROJECT / 'scripts' / 'test.py')} --ckpt_path {_short(Path(checkpoint))}")
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    """Shorten a path as seen from the working directory, where it lies below it."""
+    return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
