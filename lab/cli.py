@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lab.callbacks import default_callbacks
-from lab.explain import explain
+from lab.explain import explain, explain_refusal
 from lab.models import Family, check_checkpoint
 from lab.runs import PROJECT, environment, new_run_folder, print_next, print_scores, write_json
 
@@ -74,6 +74,13 @@ class LabCLI(LightningCLI):
         options = self.config.data.get("init_args")
         if options is not None and "seed" in options and options.seed is None:
             options.seed = self.config.seed_everything
+
+    def instantiate_classes(self) -> None:
+        """Make data, model and trainer; pass on in their own words what they refuse."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise ValueError(explain_refusal(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""

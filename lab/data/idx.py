@@ -93,7 +93,7 @@ def _download(source: Source, root: Path) -> None:
             source(os.fspath(root), download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"{source.__name__} is not in {root} and cannot be downloaded ({str(error).splitlines()[0]}): put "
+            f"{source.__name__} is not in {root} and cannot be downloaded ({str(error).splitlines()[0].rstrip(':')}): put "
             f"{', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into "
             f"{root / source.__name__ / 'raw'}, or name the folder that holds them by --data.root"
         ) from error
