@@ -86,6 +86,9 @@ class LabCLI(LightningCLI):
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""
         settings = {**self.config_init.trainer, **kwargs}
         own_callbacks, own_loggers = (_as_list(settings[key]) for key in ("callbacks", "logger"))
+        if "LOCAL_RANK" not in os.environ:  # what is wrong with the data is said before there is a run
+            self.datamodule.prepare_data()
+            self.datamodule.setup("fit")
         if not settings["fast_dev_run"]:
             self.run_folder = self._make_run_folder(settings)
         loggers: list[Any] = [logger for logger in own_loggers if not isinstance(logger, bool)]

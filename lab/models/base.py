@@ -7,8 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torchmetrics import Metric
 
-from lab.metrics import EmbeddingMetrics
+from lab.metrics import Averages, EmbeddingMetrics
 from lab.models.recipe import family_recipe, made_by
 
 Batch = tuple[Tensor, Tensor]
@@ -38,33 +39,44 @@ class Family(LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.metrics = None
+        self.train_averages, self.evaluation_averages = Averages(), Averages()
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ``loss`` of a batch, and whatever else is to be averaged over the images, each a scalar by name."""
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Take one step and log it as ``train/``."""
-        return self._logged("train", batch)
+        """Take one step; its values are averaged as ``train/``, and its loss is logged now and then as ``train/loss_step``."""
+        values = self.step(batch)
+        self.train_averages.update(values, len(batch[1]))
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            for logger in self.loggers:
+                logger.log_metrics({"train/loss_step": values["loss"].item()}, self.global_step)
+        return values["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score one batch as ``val/``."""
-        self._logged("val", batch)
+        """Score one batch, for ``val/``."""
+        self.evaluation_averages.update(self.step(batch), len(batch[1]))
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Score one batch as ``test/``; those of a second loader are the gallery, which only embeddings have a use for."""
+        """Score one batch, for ``test/``; those of a second loader are the gallery, which only embeddings have a use for."""
         if dataloader_idx == 0:
-            self._logged("test", batch)
+            self.validation_step(batch, batch_idx)
         elif self.metrics is not None:
             self.metrics.update(self(batch[0]), batch[1], in_gallery=True)
 
+    def on_train_epoch_end(self) -> None:
+        """Log what was averaged since the last validation."""
+        self._log("train", self.train_averages)
+
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the embedding."""
-        self._log_metrics("val")
+        """Log the averages, those of training too, and the scores of the embedding."""
+        self._log("train", self.train_averages)
+        self._log("val", self.evaluation_averages, self.metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Log the scores of the embedding."""
-        self._log_metrics("test")
+        """Log the averages and the scores of the embedding."""
+        self._log("test", self.evaluation_averages, self.metrics)
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer of all parameters that train, and the scheduler."""
@@ -76,14 +88,8 @@ class Family(LightningModule):
         scheduler = {"scheduler": self.scheduler(optimizer, **steps), "interval": "step" if takes_steps else "epoch"}
         return {"optimizer": optimizer, "lr_scheduler": {"monitor": self.monitor, **scheduler}}
 
-    def _logged(self, stage: str, batch: Batch) -> Tensor:
-        values = self.step(batch)
-        named = {f"{stage}/{name}": value.detach() for name, value in values.items()}
-        options: dict[str, Any] = {"batch_size": len(batch[1]), "sync_dist": stage != "train"}
-        self.log_dict(named, on_step=False, on_epoch=True, add_dataloader_idx=False, **options)
-        return values["loss"]
-
-    def _log_metrics(self, stage: str) -> None:
-        if self.metrics is not None:
-            self.log_dict({f"{stage}/{name}": value for name, value in self.metrics.compute().items()}, sync_dist=True)
-            self.metrics.reset()
+    def _log(self, stage: str, *metrics: Metric | None) -> None:
+        for metric in metrics:
+            if metric is not None and metric.update_called:
+                self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
+                metric.reset()
