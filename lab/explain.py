@@ -35,7 +35,8 @@ def explain(message: str, configs: list[Path], arguments: list[str], keys: Itera
         return f"{path or '--config'}: {_no_file(Path(missing_file[1]))}"
     missing_class = re.search(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'", message)
     if missing_class:
-        return f"{path}: {_not_importable(message, *missing_class.groups(), configs, arguments)}"
+        module, name, no_module = missing_class.groups()
+        return f"{path}: {_not_importable(message, module, name, no_module, configs, arguments)}"
     kinds = _expected_kinds(message)
     if kinds and path:
         value = re.search(r"(?:Got value: |Given value: |val=')([^\n']*)", message)

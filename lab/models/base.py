@@ -49,7 +49,7 @@ class Family(LightningModule):
         """Take one step; its values are averaged as ``train/``, and its loss is logged now and then as ``train/loss_step``."""
         values = self.step(batch)
         self.train_averages.update(values, len(batch[1]))
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             for logger in self.loggers:
                 logger.log_metrics({"train/loss_step": values["loss"].item()}, self.global_step)
         return values["loss"]
