@@ -1,26 +1,28 @@
-"""The command line: the one file that knows data and models."""
+"""The command line: configs and arguments in, the data, model and trainer of one run out."""
 
-import logging
 import os
 import sys
-import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lab.callbacks import default_callbacks
 from lab.explain import explain, explain_refusal
 from lab.models import Family, check_checkpoint
-from lab.runs import PROJECT, environment, new_run_folder, print_next, print_scores, write_json
+from lab.runs import PROJECT, new_run_folder
 
 CONFIGS = PROJECT / "configs"
+CALLBACK_SWITCHES = {
+    "enable_checkpointing": Checkpoint,
+    "enable_model_summary": ModelSummary,
+    "enable_progress_bar": ProgressBar,
+}
 
 
 class LabCLI(LightningCLI):
@@ -43,8 +45,9 @@ class LabCLI(LightningCLI):
                 "default_config_files": [str(CONFIGS / "default.yaml")],
                 "exit_on_error": False,
                 "allow_abbrev": False,
-                "description": "Train, or test, a model family on a data set. A config file gives every value below; "
-                "arguments given after it replace them.",
+                "usage": "%(prog)s --config FILE [--config FILE ...] [--KEY VALUE ...]",
+                "description": "A model family, a network, a loss and a data set are chosen in the config; every value in it "
+                "can be replaced, as in --model.encoder.width 64. The options of a class: --model.help lab.models.Triplet.",
             },
         )
 
@@ -53,7 +56,7 @@ class LabCLI(LightningCLI):
         parser.add_argument("--name", type=str | None, help="Name of the run's folder (default: the first config's).")
         parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint to resume from, or to test.")
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
-        parser.add_function_arguments(default_callbacks, "callbacks", skip={"run_folder", "family_monitor"}, fail_untyped=False)
+        parser.add_function_arguments(default_callbacks, "callbacks", skip={"run_folder"}, fail_untyped=False)
         for name, target in (("num_classes", "num_classes"), ("image_shape", "encoder.init_args.image_shape")):
             parser.link_arguments("data", f"model.init_args.{target}", compute_fn=_attribute(name), apply_on="instantiate")
 
@@ -62,8 +65,7 @@ class LabCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            pairs = zip(sys.argv, sys.argv[1:], strict=False)
-            configs = [Path(after) for before, after in pairs if before in ("--config", "-c")]
+            configs = [Path(path) for path in given("--config", "-c")]
             keys = [action.dest for action in parser._actions]
             raise ValueError(explain(error.message or "", configs, sys.argv[1:], keys)) from error
 
@@ -72,7 +74,7 @@ class LabCLI(LightningCLI):
         if self.config.name is None:
             self.config.name = Path(str(self.config.config[0])).stem if self.config.config else "run"
         options = self.config.data.get("init_args")
-        if options is not None and "seed" in options and options.seed is None:
+        if options is not None and "seed" in options and options.seed is None and self.config.seed_everything is not False:
             options.seed = self.config.seed_everything
 
     def instantiate_classes(self) -> None:
@@ -85,29 +87,43 @@ class LabCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""
         settings = {**self.config_init.trainer, **kwargs}
-        own_callbacks, own_loggers = (_as_list(settings[key]) for key in ("callbacks", "logger"))
-        if "LOCAL_RANK" not in os.environ:  # what is wrong with the data is said before there is a run
-            self.datamodule.prepare_data()
-            self.datamodule.setup("fit")
+        self._check()
         if not settings["fast_dev_run"]:
             self.run_folder = self._make_run_folder(settings)
-        loggers: list[Any] = [logger for logger in own_loggers if not isinstance(logger, bool)]
-        if self.run_folder is not None and False not in own_loggers:
-            save_dir, name, version = self.run_folder.parent.parent, self.run_folder.parent.name, self.run_folder.name
-            loggers = [TensorBoardLogger(save_dir, name, version), CSVLogger(save_dir, name, version), *loggers]
-        monitored = (self.model.monitor, self.model.monitor_mode)
-        callbacks = default_callbacks(self.run_folder, monitored, **self.config.callbacks.as_dict())
-        return Trainer(
-            **{
-                **settings,
-                "logger": loggers,
-                "callbacks": [*callbacks, *own_callbacks],
-                "default_root_dir": self.run_folder,
-                "enable_progress_bar": settings["enable_progress_bar"] is not False and sys.stdout.isatty(),
-                "enable_model_summary": False,
-                "use_distributed_sampler": False,
-            }
-        )
+        settings["default_root_dir"] = self.run_folder
+        settings["logger"] = self._loggers(_as_list(settings["logger"]))
+        settings["callbacks"] = self._callbacks(settings)
+        for switch, kind in CALLBACK_SWITCHES.items():
+            settings[switch] = any(isinstance(callback, kind) for callback in settings["callbacks"])
+        return Trainer(**settings)
+
+    def _check(self) -> None:
+        """Find what is wrong with the checkpoint and the data before there is a run."""
+        if self.config.ckpt_path is not None:
+            check_checkpoint(self.config.ckpt_path, self.model)
+        if "LOCAL_RANK" not in os.environ:
+            self.datamodule.prepare_data()
+            self.datamodule.setup("fit")
+
+    def _loggers(self, own: list[Any]) -> list[Logger]:
+        """TensorBoard, CSV and the user's own loggers; none at all where the user said false."""
+        if self.run_folder is None or False in own:
+            return []
+        save_dir, name, version = self.run_folder.parent.parent, self.run_folder.parent.name, self.run_folder.name
+        return [TensorBoardLogger(save_dir, name, version), CSVLogger(save_dir, name, version), *own]
+
+    def _callbacks(self, settings: dict[str, Any]) -> list[Callback]:
+        """The default callbacks, but for what the trainer's own switches turn off, and the user's."""
+        own = _as_list(settings["callbacks"])
+        chosen = self.config.callbacks.as_dict()
+        chosen["monitor"] = chosen["monitor"] or self.model.monitor
+        chosen["learning_rate"] &= bool(settings["logger"])
+        for switch, name in (("enable_checkpointing", "checkpoints"), ("enable_model_summary", "model_summary")):
+            chosen[name] &= settings[switch] is not False
+        # Lightning takes one progress bar: the user's own, where there is one.
+        its_own = any(isinstance(callback, ProgressBar) for callback in own)
+        chosen["progress_bar"] &= settings["enable_progress_bar"] is not False and not its_own
+        return [*default_callbacks(self.run_folder, **chosen), *own]
 
     def _make_run_folder(self, settings: dict[str, Any]) -> Path:
         logs = Path(settings["default_root_dir"] or PROJECT / "lightning_logs").resolve()
@@ -122,79 +138,26 @@ class LabCLI(LightningCLI):
         return folder
 
 
-def fit() -> None:
-    """Train by the command line; then score the best checkpoint on the test split, once, and record all of it."""
-    _run(_fit)
-
-
-def test() -> None:
-    """Score a checkpoint by the command line on the test split, by its run's own config unless another is given."""
-    _run(_test)
-
-
-def _fit() -> None:
-    cli = LabCLI()
-    if cli.config.ckpt_path is not None:
-        check_checkpoint(cli.config.ckpt_path, cli.model)
-    started = time.perf_counter()
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
-    seconds = {"fit": round(time.perf_counter() - started, 1)}
-    best = getattr(cli.trainer.checkpoint_callback, "best_model_path", "") or None
-    _score(cli, best, seconds)
-
-
-def _test() -> None:
-    path = next((after for before, after in zip(sys.argv, sys.argv[1:], strict=False) if before == "--ckpt_path"), None)
-    if path is None:
-        raise ValueError("name the checkpoint to test: --ckpt_path lightning_logs/NAME/version_0/checkpoints/best.ckpt")
-    own_config = Path(path).parent.parent / "config.yaml"
-    if "--config" not in sys.argv and own_config.is_file():
-        sys.argv[1:1] = ["--config", str(own_config)]
-    cli = LabCLI(suffix="_test")
-    check_checkpoint(path, cli.model)
-    _score(cli, path, {})
-
-
-def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float]) -> None:
-    """Test, show the scores and what to type next, and write them to the run's folder."""
-    started = time.perf_counter()
-    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
-    seconds["test"] = round(time.perf_counter() - started, 1)
-    if not cli.trainer.is_global_zero:
-        return
-    scores = {name: value.item() for name, value in sorted(cli.trainer.callback_metrics.items()) if name.startswith("test/")}
-    print_scores(f"{type(cli.model).__name__} on {type(cli.datamodule).__name__}", scores)
-    if cli.run_folder is None:
-        return
-    trained = {"epochs": cli.trainer.fit_loop.epoch_progress.current.completed} if "fit" in seconds else {}
-    facts = {"seed": cli.config.seed_everything, **trained, "seconds": seconds, "checkpoint": checkpoint, **environment()}
-    write_json(cli.run_folder / "metrics.json", {**scores, **facts})
-    print_next(cli.run_folder, checkpoint, trained_in=seconds.get("fit"))
-
-
-def _run(command: Callable[[], None]) -> None:
-    """Run a command; what a user got wrong ends it with one line and exit code 2, unless ``--debug`` asks for more."""
-    sys.path.insert(0, str(Path.cwd()))  # where a user's own classes are looked for, as with python -m
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")  # advice on worker processes, and its own deprecations
-    try:
-        command()
-    except (ValueError, MisconfigurationException) as error:
-        if "--debug" in sys.argv:
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-
-
 def _attribute(name: str) -> Callable[[Any], Any]:
     def read(data: Any) -> Any:
         if not hasattr(data, name):
             raise ValueError(f"the data set {type(data).__name__} must have the attribute {name}, as lab.data.MNIST has")
         return getattr(data, name)
 
+    read.__name__ = name  # what --help shows
     return read
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def given(*options: str) -> list[str]:
+    """Return the values that the command line gives for an option."""
+    pairs = [(argument, *argument.split("=", 1)) for argument in sys.argv[1:]]
+    following = [*sys.argv[2:], ""]
+    return [
+        split[1] if len(split) == 2 else after
+        for (_, *split), after in zip(pairs, following, strict=True)
+        if split[0] in options
+    ]

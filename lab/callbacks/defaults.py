@@ -19,7 +19,6 @@ from lab.callbacks.monitor import MonitorCheck
 
 def default_callbacks(
     run_folder: Path | None,
-    family_monitor: tuple[str, str],
     monitor: str | None = None,
     mode: Literal["min", "max"] | None = None,
     patience: int = 10,
@@ -34,9 +33,9 @@ def default_callbacks(
 
     Args:
         run_folder: where the run writes; None for a run that writes nothing.
-        family_monitor: the name of the score to watch where ``monitor`` is None, and its mode.
         monitor: score by which the best epoch is chosen and training stops early; None for the family's own.
-        mode: whether the highest (``max``) or the lowest (``min``) score is best; None for the family's own.
+        mode: whether the highest (``max``) or the lowest (``min``) score is best; None for the lowest of a loss or an error
+            rate and the highest of anything else.
         patience: epochs without a better score before training stops.
         checkpoints: keep ``checkpoints/best.ckpt``, of the best epoch, and ``checkpoints/last.ckpt``.
         early_stopping: stop when ``patience`` is over.
@@ -45,7 +44,8 @@ def default_callbacks(
         model_summary: print the layers and their parameters.
         progress_bar: show progress where the output is a terminal.
     """
-    monitor, best_is = monitor or family_monitor[0], mode or family_monitor[1]
+    monitor = monitor or "val/loss"
+    best_is = mode or ("min" if monitor.rpartition("/")[2] in ("loss", "eer") else "max")
     terminal = sys.stdout.isatty()
     chosen: list[Callback] = [MonitorCheck(monitor)] if early_stopping or checkpoints else []
     if early_stopping:

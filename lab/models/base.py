@@ -25,7 +25,6 @@ class Family(LightningModule):
     """
 
     monitor = "val/loss"  # by which the best epoch is chosen, unless the run names another
-    monitor_mode = "min"
     metrics: EmbeddingMetrics | None  # of a family that embeds, which updates it in ``step`` while evaluating
 
     def __init__(self, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None) -> None:

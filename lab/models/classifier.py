@@ -22,7 +22,6 @@ class Classifier(Family):
     """
 
     monitor = "val/accuracy"
-    monitor_mode = "max"
 
     def __init__(
         self,

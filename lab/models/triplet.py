@@ -27,7 +27,6 @@ class Triplet(Family):
     """
 
     monitor = "val/recall@1"
-    monitor_mode = "max"
 
     def __init__(
         self,
