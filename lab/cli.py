@@ -153,11 +153,10 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def given(*options: str) -> list[str]:
-    """Return the values that the command line gives for an option."""
-    pairs = [(argument, *argument.split("=", 1)) for argument in sys.argv[1:]]
-    following = [*sys.argv[2:], ""]
-    return [
-        split[1] if len(split) == 2 else after
-        for (_, *split), after in zip(pairs, following, strict=True)
-        if split[0] in options
-    ]
+    """Return the values that the command line gives for an option, as ``--option value`` or ``--option=value``."""
+    values = []
+    for argument, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=False):
+        name, equals, value = argument.partition("=")
+        if name in options:
+            values.append(value if equals else following)
+    return values

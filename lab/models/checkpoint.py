@@ -58,9 +58,13 @@ def load(path: str | os.PathLike[str]) -> Family:
     Raises:
         ValueError: as ``read_checkpoint`` does.
     """
-    module, _, name = read_checkpoint(path)["hyper_parameters"]["_class_path"].rpartition(".")
-    family = getattr(importlib.import_module(module), name)
+    class_path = read_checkpoint(path)["hyper_parameters"]["_class_path"]
+    module, _, name = class_path.rpartition(".")
+    try:
+        family = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is of the family {class_path}, which cannot be imported: {error}") from error
     if not (isinstance(family, type) and issubclass(family, Family)):
-        raise ValueError(f"{path} names {module}.{name} as its family, which is none")
+        raise ValueError(f"{path} names {class_path} as its family, which is none")
     model: Family = family.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True)
     return model.eval()

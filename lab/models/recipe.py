@@ -14,7 +14,10 @@ def family_recipe(family: type, arguments: dict[str, Any]) -> dict[str, Any]:
 
     What cannot be described is left out, with a warning, and must be given to ``load_from_checkpoint``.
     """
-    described = {"_class_path": _path(family), "_instantiator": "lightning.pytorch.cli.instantiate_module"}
+    described: dict[str, Any] = {
+        "_class_path": f"{family.__module__}.{family.__qualname__}",
+        "_instantiator": "lightning.pytorch.cli.instantiate_module",
+    }
     for name, value in arguments.items():
         try:
             described.setdefault(name, recipe(value))

@@ -1,0 +1,133 @@
+import functools
+import pickle
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+
+from lab.data import Synthetic
+from lab.losses import TripletLoss
+from lab.models import Classifier, Family, Triplet, check_checkpoint, load
+from lab.models.recipe import recipe
+from lab.nets import MLP, ConvNet
+
+
+def _triplet() -> Triplet:
+    return Triplet(
+        ConvNet(width=4, depth=2, embedding_size=8),
+        TripletLoss(distance="cosine", mining="all", margin=0.25),
+        optimizer=functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        scheduler=functools.partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01),
+    )
+
+
+def _save(model: Family, path: Path) -> Path:
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.fit(model, Synthetic(num_train_images=100, num_test_images=20, batch_size=20, samples_per_class=4))
+    trainer.save_checkpoint(path)
+    return path
+
+
+def test_a_model_made_in_python_is_made_again_from_its_checkpoint_alone(tmp_path: Path) -> None:
+    model = _triplet()
+    again = load(_save(model, tmp_path / "a.ckpt"))
+    assert isinstance(again, Triplet)
+    assert isinstance(again.loss, TripletLoss)
+    assert (again.loss.distance, again.loss.mining, again.loss.margin) == ("cosine", "all", 0.25)
+    optimizer = again.optimizer(again.parameters())
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["momentum"] == 0.9
+    images = torch.rand(3, 1, 28, 28)
+    assert torch.equal(again(images), model.eval()(images))
+
+
+def test_a_model_made_from_a_checkpoint_can_be_saved_and_made_again(tmp_path: Path) -> None:
+    once = load(_save(Classifier(MLP(hidden_sizes=(8,), dropout=0.5), 10, nn.CrossEntropyLoss()), tmp_path / "a.ckpt"))
+    twice = load(_save(once, tmp_path / "b.ckpt"))
+    assert isinstance(twice, Classifier)
+    assert isinstance(twice.encoder, MLP)
+    assert twice.encoder.hidden_sizes == (8,)
+    assert twice.hparams == once.hparams
+
+
+def test_a_checkpoint_holds_how_to_prepare_an_image_for_its_model(tmp_path: Path) -> None:
+    checkpoint = torch.load(_save(_triplet(), tmp_path / "a.ckpt"), weights_only=True)
+    preparation = checkpoint["Synthetic"]
+    assert preparation["image_shape"] == [1, 28, 28]
+    assert len(preparation["class_names"]) == 10
+    assert 0 < preparation["mean"][0] < 1
+
+
+def test_a_module_that_does_not_tell_its_arguments_must_be_given_when_loading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
+    model = Triplet(encoder)
+    assert "cannot make 'encoder' again" in caplog.text
+    path = _save(model, tmp_path / "a.ckpt")
+    again = Triplet.load_from_checkpoint(path, encoder=nn.Sequential(nn.Flatten(), nn.Linear(784, 4)), weights_only=True)
+    images = torch.rand(3, 1, 28, 28)
+    assert torch.equal(again.eval()(images), model.eval()(images))
+
+
+def test_a_recipe_is_plain_python() -> None:
+    made = recipe(_triplet().loss)
+    assert made == {
+        "class_path": "lab.losses.triplet.TripletLoss",
+        "init_args": {"distance": "cosine", "mining": "all", "margin": 0.25, "reduction": "mean"},
+    }
+    assert recipe([1, (2.0, "x"), {"y": None}, Path("z")]) == [1, [2.0, "x"], {"y": None}, "z"]
+    with pytest.raises(ValueError, match=r"Linear has not kept its argument 'bias'"):
+        recipe(nn.Linear(2, 3))
+
+
+class _Attack:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("attacked"),))  # type: ignore[return-value]
+
+
+def test_a_malicious_checkpoint_executes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": _Attack()}}, "attack.ckpt")
+    with pytest.raises(ValueError, match=r"attack\.ckpt is not a whole checkpoint of weights and settings alone"):
+        load("attack.ckpt")
+    Path("attack.ckpt").write_bytes(pickle.dumps(_Attack()))
+    with pytest.raises(ValueError, match=r"attack\.ckpt is not a whole checkpoint"):
+        load("attack.ckpt")
+    assert not Path("attacked").exists()
+
+
+def test_a_checkpoint_that_names_no_family_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(ValueError, match="not of a family of this project"):
+        load(tmp_path / "foreign.ckpt")
+    torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "torch.nn.Linear"}}, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match=r"names torch\.nn\.Linear as its family, which is none"):
+        load(tmp_path / "other.ckpt")
+    torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "nowhere.Family"}}, tmp_path / "lost.ckpt")
+    with pytest.raises(ValueError, match=r"is of the family nowhere\.Family, which cannot be imported: No module named"):
+        load(tmp_path / "lost.ckpt")
+
+
+def test_a_truncated_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    path = _save(_triplet(), tmp_path / "a.ckpt")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"a\.ckpt is not a whole checkpoint"):
+        load(path)
+
+
+def test_a_checkpoint_of_another_model_is_refused_with_what_differs(tmp_path: Path) -> None:
+    path = _save(_triplet(), tmp_path / "a.ckpt")
+    check_checkpoint(path, _triplet())
+    with pytest.raises(ValueError, match="holds a Triplet, but the config makes a Classifier"):
+        check_checkpoint(path, Classifier(ConvNet(width=4, depth=2, embedding_size=8), 10))
+    with pytest.raises(ValueError, match=r"encoder\.layers\.0\.weight is \(4, 1, 3, 3\) there and \(6, 1, 3, 3\) here"):
+        check_checkpoint(path, Triplet(ConvNet(width=6, depth=2, embedding_size=8)))
+
+
+def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    _save(_triplet(), tmp_path / "best.ckpt")
+    with pytest.raises(ValueError, match=r"there is no checkpoint .*bset\.ckpt; there is .*best\.ckpt"):
+        load(tmp_path / "bset.ckpt")

@@ -1,0 +1,190 @@
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import PROJECT, Script
+
+from lab.models import Triplet, load
+
+TINY = ("--trainer.accelerator", "cpu", "--trainer.max_epochs", "2", "--trainer.default_root_dir", "runs")
+SMALL_DIGITS = ("--data.num_images_per_class", "40", "--model.encoder.width", "4")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
+
+
+def test_a_fit_leaves_everything_in_a_new_folder_and_says_what_to_type_next(
+    script: Script, script_process: Script, tmp_path: Path
+) -> None:
+    config = str(PROJECT / "configs" / "triplet.yaml")
+    done = script_process("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--seed_everything", "3")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "triplet" / "version_0"
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "metrics.csv",
+        "metrics.json",
+        "epochs.log",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    } <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+
+    record = _json(run / "metrics.json")
+    scores = {"test/nearest_neighbor_accuracy", "test/recall@1", "test/map@r", "test/auc", "test/eer", "test/loss"}
+    assert {name for name in record if name.startswith("test/")} == scores
+    assert all(f"{record[name]:.4f}" in done.stdout for name in scores)
+    assert record["seed"] == 3
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["seconds"]["fit"] > 0
+    assert record["epochs"] == 2
+
+    lines = (run / "epochs.log").read_text().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert all(line in done.stdout for line in lines)
+    with (run / "metrics.csv").open() as file:
+        columns = set(csv.DictReader(file).fieldnames or ())
+    assert scores | {"train/loss", "train/loss_step", "val/loss", "val/recall@1"} <= columns
+
+    resolved = yaml.safe_load((run / "config.yaml").read_text())
+    assert resolved["model"]["init_args"]["encoder"]["init_args"]["width"] == 4
+    assert resolved["data"]["init_args"]["seed"] == 3
+    best = "runs/triplet/version_0/checkpoints/best.ckpt"
+    for part in (f"best checkpoint: {best}", "tensorboard --logdir runs", f"test.py --ckpt_path {best}"):
+        assert part in done.stdout
+    assert "Traceback" not in done.stderr
+
+    # The checkpoint needs no config, and tests to the same scores; the resolved config repeats the run to the last digit.
+    assert isinstance(load(run / "checkpoints" / "best.ckpt"), Triplet)
+    tested = script("test.py", "--ckpt_path", best)
+    assert tested.returncode == 0, tested.stderr
+    tested_record = _json(tmp_path / "runs" / "triplet_test" / "version_0" / "metrics.json")
+    again = script("fit.py", "--config", str(run / "config.yaml"))
+    assert again.returncode == 0, again.stderr
+    again_record = _json(tmp_path / "runs" / "triplet" / "version_1" / "metrics.json")
+    for name in scores:
+        assert tested_record[name] == record[name] == again_record[name]
+
+
+def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from lightning.pytorch import Callback\n"
+        "from lab.data import Synthetic\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, image_shape, units: int = 8):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(image_shape[0] * image_shape[1] * image_shape[2], units)\n"
+        "    def forward(self, images):\n"
+        "        return self.layer(images.flatten(1))\n"
+        "class Loss(torch.nn.Module):\n"
+        "    def forward(self, logits, labels):\n"
+        "        return torch.nn.functional.multi_margin_loss(logits, labels)\n"
+        "class Data(Synthetic):\n"
+        "    pass\n"
+        "class Cheer(Callback):\n"
+        "    def on_train_end(self, trainer, pl_module):\n"
+        "        print('hurrah')\n"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "data: {class_path: mine.Data, init_args: {batch_size: 50, classes: 4}}\n"
+        "model:\n"
+        "  class_path: lab.models.Classifier\n"
+        "  init_args: {encoder: mine.Net, loss: mine.Loss, embedding_size: 6, optimizer: torch.optim.SGD}\n"
+        "trainer: {callbacks: [{class_path: mine.Cheer}]}\n"
+    )
+    done = script("fit.py", "--config", "mine.yaml", *TINY, "--model.encoder.units", "6", "--model.optimizer.lr", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert "hurrah" in done.stdout
+    run = tmp_path / "runs" / "mine" / "version_0"
+    assert (run / "checkpoints" / "best.ckpt").is_file()  # the user's callback is added to the default ones
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    encoder = checkpoint["hyper_parameters"]["encoder"]
+    assert encoder == {"class_path": "mine.Net", "init_args": {"units": 6, "image_shape": [1, 28, 28]}}
+    assert checkpoint["state_dict"]["head.weight"].shape == (4, 6)
+    tested = script("test.py", "--ckpt_path", str(run / "checkpoints" / "best.ckpt"))
+    assert tested.returncode == 0, tested.stderr
+
+
+def test_resuming_goes_on_where_the_run_was_stopped(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    half = [*TINY, *SMALL_DIGITS, "--model.scheduler", "null"]
+    assert script("fit.py", "--config", config, *half, "--name", "half", "--trainer.max_epochs", "1").returncode == 0
+    resumed = script(
+        "fit.py", "--config", config, *half, "--name", "rest", "--ckpt_path", "runs/half/version_0/checkpoints/last.ckpt"
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert script("fit.py", "--config", config, *half, "--name", "whole").returncode == 0
+    ends = [
+        torch.load(tmp_path / "runs" / name / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("rest", "whole")
+    ]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_default_callbacks_are_switched_off_by_name(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    off = [f"--callbacks.{name}=false" for name in ("checkpoints", "early_stopping", "epoch_log", "model_summary")]
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, *off)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "classifier" / "version_0"
+    assert not (run / "checkpoints").exists()
+    assert not (run / "epochs.log").exists()
+    assert "epoch 1" not in done.stdout
+    assert "Params" not in done.stdout
+    assert _json(run / "metrics.json")["checkpoint"] is None
+
+
+def test_a_monitored_score_that_is_not_logged_stops_the_run_before_its_first_epoch(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "triplet.yaml")
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--callbacks.monitor", "val/recal@1")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: callbacks.monitor 'val/recal@1' is not logged by Triplet")
+    assert "did you mean 'val/recall@1'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs" / "triplet" / "version_0" / "epochs.log").exists()
+
+
+def test_a_mistake_ends_the_process_with_one_line_and_code_2_and_debug_brings_the_traceback_back(
+    script: Script, script_process: Script
+) -> None:
+    arguments = ("--config", str(PROJECT / "configs" / "triplet.yaml"), "--data.classes", "12")
+    short = script_process("fit.py", *arguments)
+    assert short.returncode == 2
+    assert short.stderr.strip() == "error: data.classes asks for 12 classes; MNIST has 10, and 2 are needed"
+    with pytest.raises(ValueError, match="asks for 12 classes"):
+        script("fit.py", *arguments, "--debug")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
+def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(script: Script, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "some.ckpt").write_bytes(content)
+    done = script("test.py", "--config", str(PROJECT / "configs" / "triplet.yaml"), "--ckpt_path", "some.ckpt")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: some.ckpt is not a whole checkpoint")
+    assert "Traceback" not in done.stderr
+
+
+def test_print_config_shows_every_value_and_help_every_option(script: Script) -> None:
+    config = str(PROJECT / "configs" / "triplet.yaml")
+    printed = script("fit.py", "--config", config, "--model.encoder.width", "64", "--print_config")
+    assert yaml.safe_load(printed.stdout)["model"]["init_args"]["encoder"]["init_args"]["width"] == 64
+    helped = script("fit.py", "--help")
+    assert helped.returncode == 0
+    assert all(
+        option in helped.stdout for option in ("--config", "--trainer.max_epochs", "--callbacks.patience", "--ckpt_path")
+    )
+
+
+def test_test_asks_for_a_checkpoint(script: Script) -> None:
+    done = script("test.py")
+    assert done.returncode == 2
+    assert "--ckpt_path" in done.stderr

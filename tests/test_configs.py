@@ -1,0 +1,46 @@
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import PROJECT
+
+from lab.cli import LabCLI
+
+FAMILY_CONFIGS = sorted(path for path in (PROJECT / "configs").glob("*.yaml") if path.name != "default.yaml")
+DATA_CONFIGS = sorted((PROJECT / "configs" / "data").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", FAMILY_CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_trains_validates_and_tests(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    arguments = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["fit.py", "--config", str(config), *arguments])
+    cli = LabCLI()
+    cli.trainer.fit(cli.model, cli.datamodule)
+    cli.trainer.test(cli.model, cli.datamodule, verbose=False)
+    assert cli.trainer.callback_metrics["test/loss"].isfinite()
+    assert cli.model.monitor in {name.replace("test/", "val/") for name in cli.trainer.callback_metrics}
+
+
+@pytest.mark.parametrize("config", FAMILY_CONFIGS, ids=lambda path: path.stem)
+def test_every_family_config_is_headed_by_its_command_minutes_and_score(config: Path) -> None:
+    lines = config.read_text().splitlines()
+    header = [line for line in lines if line.startswith("#")]
+    assert header[0] == f"# python scripts/fit.py --config configs/{config.name}"
+    assert " s " in header[1]
+    assert "test/" in header[1]
+    assert len(lines) - len(header) <= 20
+
+
+@pytest.mark.parametrize("data", DATA_CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", FAMILY_CONFIGS, ids=lambda path: path.stem)
+def test_every_data_config_replaces_the_data_of_every_family_and_keeps_its_batches(
+    monkeypatch: pytest.MonkeyPatch, config: Path, data: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fit.py", "--config", str(config), "--data", str(data), "--trainer.fast_dev_run", "true"])
+    monkeypatch.setattr(LabCLI, "_check", lambda self: None)  # the data themselves are not needed, only what they say
+    cli = LabCLI()
+    assert type(cli.datamodule).__name__.lower() == data.stem.replace("_", "")
+    batch_size = yaml.safe_load(config.read_text())["data"]["init_args"]["batch_size"]
+    assert cli.datamodule.batch_size == batch_size
+    assert not getattr(cli.datamodule, "bundled", False)

@@ -1,0 +1,143 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.cli import LabCLI
+
+CONFIG = """\
+data:
+  class_path: lab.data.Synthetic
+  init_args:
+    batch_size: 32
+    samples_per_class: 4
+model:
+  class_path: lab.models.Triplet
+  init_args:
+    encoder:
+      class_path: lab.nets.ConvNet
+      init_args: {width: 4}
+    loss: lab.losses.TripletLoss
+    scheduler:
+      class_path: torch.optim.lr_scheduler.OneCycleLR
+      init_args:
+        max_lr: 0.01
+trainer: {max_epochs: 1, accelerator: cpu}
+"""
+
+
+def _refusal(monkeypatch: pytest.MonkeyPatch, folder: Path, config: str, *arguments: str) -> str:
+    """Return the line that the command line says about a config, written to ``my.yaml``."""
+    monkeypatch.chdir(folder)
+    Path("my.yaml").write_text(config)
+    monkeypatch.setattr(sys, "argv", ["fit.py", "--config", "my.yaml", *arguments])
+    with pytest.raises(ValueError, match=r".") as refused:
+        LabCLI()
+    message = " ".join(str(refused.value).split())
+    assert not (folder / "lightning_logs").exists()
+    return message
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ("max_lr", "max_learning", ["model.scheduler.max_learning", "'max_lr'", "my.yaml:16"]),
+        ("batch_size", "batchsize", ["data.batchsize", "'batch_size'", "my.yaml:4"]),
+        ("width", "widht", ["model.encoder.widht", "'width'", "my.yaml:11"]),
+        ("max_epochs", "max_epoch", ["trainer.max_epoch", "'max_epochs'", "my.yaml:17"]),
+        ("\nmodel:", "\nmodle:", ["modle", "'model'", "my.yaml:6"]),
+        ("init_args:\n    batch", "init_arg:\n    batch", ["data", "init_arg"]),
+    ],
+)
+def test_a_misspelt_key_is_answered_with_the_nearest_one_and_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, right: str, wrong: str, says: list[str]
+) -> None:
+    message = _refusal(monkeypatch, tmp_path, CONFIG.replace(right, wrong))
+    for part in says:
+        assert part in message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ("lab.nets.ConvNet", "lab.nets.ConvNt", ["model.encoder", "lab.nets.ConvNt", "'ConvNet'", "my.yaml:10"]),
+        ("lab.models.Triplet", "lab.models.triplett", ["model", "lab.models.triplett", "'Triplet'", "my.yaml:7"]),
+        ("lab.data.Synthetic", "labb.data.Synthetic", ["data", "there is no module labb", "my.yaml:2"]),
+        ("lab.losses.TripletLoss", "lab.losses.Tripletloss", ["model.loss", "'TripletLoss'", "my.yaml:12"]),
+    ],
+)
+def test_an_unknown_class_is_named_with_the_nearest_one_and_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, right: str, wrong: str, says: list[str]
+) -> None:
+    message = _refusal(monkeypatch, tmp_path, CONFIG.replace(right, wrong))
+    for part in says:
+        assert part in message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ("batch_size: 32", "batch_size: many", "data.batch_size must be int, not 'many' (my.yaml:4)"),
+        ("max_epochs: 1", "max_epochs: soon", "trainer.max_epochs must be int or null, not 'soon' (my.yaml:17)"),
+        ("width: 4", "width: [4]", "model.encoder.width must be int, not '[4]' (my.yaml:11)"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_the_right_type_and_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, right: str, wrong: str, says: str
+) -> None:
+    assert _refusal(monkeypatch, tmp_path, CONFIG.replace(right, wrong)) == says
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--trainer.max_epoch", "3"], ["--trainer.max_epoch", "'trainer.max_epochs'"]),
+        (["--model.encoder.widht", "3"], ["model.encoder.widht", "'width'", "on the command line"]),
+        (["--model.loss.margin", "none"], ["model.loss.margin", "float or 'soft'", "on the command line"]),
+        (["--config", "mine.yaml"], ["there is no file mine.yaml", "'my.yaml'"]),
+        (["--data", "mine.yaml"], ["data: there is no file mine.yaml"]),
+        (["--ckpt_path", "none.ckpt"], ["there is no checkpoint none.ckpt"]),
+        (["stray"], ["unrecognized argument stray"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], says: list[str]
+) -> None:
+    message = _refusal(monkeypatch, tmp_path, CONFIG, *arguments)
+    for part in says:
+        assert part in message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data.batch_size", "44"], "needs 11 classes a batch, but there are 10"),
+        (["--data.batch_size", "30"], "data.batch_size 30 must be data.samples_per_class 4 times two or more classes"),
+        (["--data.num_images_per_class", "3"], "class 'pattern 0' has 3 training images, fewer than data.samples_per_class 4"),
+        (["--data.classes", "11"], "data.classes asks for 11 classes; Synthetic has 10"),
+        (["--data.classes", "[pattern 1, patern 2]"], "did you mean 'pattern 2'?"),
+        (["--data.validation_size", "5000"], "data.validation_size 5000 leaves nothing to train on"),
+        (["--data.augmentation.rotate", "-3"], "data.augmentation.rotate must be from 0 to 180, not -3"),
+        (["--model.encoder.depth", "6"], "depth 6 halves the image 6 times and needs 64 pixels a side"),
+        (["--model.loss.margin", "-1"], "margin must be a positive number or 'soft', not -1"),
+    ],
+)
+def test_what_a_class_refuses_is_passed_on_in_its_own_words_before_there_is_a_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    message = _refusal(monkeypatch, tmp_path, CONFIG, "--trainer.default_root_dir", "lightning_logs", *arguments)
+    assert says in message
+    assert "Namespace" not in message
+    assert len(message) < 300
+
+
+def test_a_file_that_is_not_yaml_is_named_with_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    message = _refusal(monkeypatch, tmp_path, "data:\n  - [1\nmodel: 3\n")
+    assert message.startswith("my.yaml:3 is not YAML")
+
+
+def test_without_a_config_the_user_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "--config configs/triplet.yaml" in _refusal(monkeypatch, tmp_path, "trainer: {max_epochs: 1}\n")

@@ -1,0 +1,157 @@
+import functools
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lab.data import MNIST, Synthetic
+from lab.data.module import ImageDataModule
+from lab.losses import TripletLoss
+from lab.models import Classifier, Family, Triplet
+from lab.nets import MLP, ConvNet
+
+Callbacks = list[pl.Callback]
+
+
+def _trainer(max_epochs: int = 1, callbacks: Callbacks | None = None) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+    )
+
+
+def _data(name: str) -> ImageDataModule:
+    if name == "bundled":
+        return MNIST(bundled=True, batch_size=20, samples_per_class=2, num_images_per_class=10)
+    return Synthetic(num_classes_made=5, num_train_images=100, num_test_images=30, batch_size=20, samples_per_class=4)
+
+
+def _encoder(name: str) -> nn.Module:
+    return ConvNet(width=4, embedding_size=8) if name == "conv" else MLP(hidden_sizes=(16,), embedding_size=8)
+
+
+@pytest.mark.parametrize("encoder", ["conv", "mlp"])
+@pytest.mark.parametrize("data", ["bundled", "synthetic"])
+@pytest.mark.parametrize("family", ["classifier", "triplet"])
+def test_every_family_trains_on_every_data_set_with_every_network(family: str, data: str, encoder: str) -> None:
+    images = _data(data)
+    net = _encoder(encoder)
+    model: Family = Triplet(net) if family == "triplet" else Classifier(net, images.num_classes)
+    before = [parameter.clone() for parameter in net.parameters()]
+    trainer = _trainer()
+    trainer.fit(model, images)
+    assert any(not torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
+    assert {"train/loss", "val/loss", model.monitor} <= trainer.callback_metrics.keys()
+    trainer.test(model, images, verbose=False)
+    assert all(value.isfinite() for value in trainer.callback_metrics.values())
+
+
+def test_the_accuracy_of_a_classifier_is_the_share_of_all_images_classified_right() -> None:
+    torch.manual_seed(0)
+    data = Synthetic(num_classes_made=3, num_train_images=90, num_test_images=47, batch_size=10)
+    model = Classifier(_encoder("mlp"), 3)
+    trainer = _trainer()
+    trainer.test(model, data, verbose=False)
+    images, labels = data.on_after_batch_transfer(data.splits["test"][:], 0)
+    with torch.no_grad():
+        logits = model.eval()(images)
+    assert trainer.callback_metrics["test/accuracy"] == (logits.argmax(1) == labels).float().mean()
+    expected = nn.functional.cross_entropy(logits, labels)
+    torch.testing.assert_close(trainer.callback_metrics["test/loss"], expected)
+
+
+def test_a_triplet_network_is_tested_against_all_training_images_without_augmentation() -> None:
+    torch.manual_seed(0)
+    data = Synthetic(num_classes_made=4, num_train_images=80, num_test_images=37, batch_size=16, samples_per_class=4, noise=0.3)
+    model = Triplet(_encoder("mlp"))
+    trainer = _trainer()
+    trainer.test(model, data, verbose=False)
+    with torch.no_grad():
+        embeddings, gallery = (
+            model.eval()(data.on_after_batch_transfer(data.splits[split][:], 0)[0]) for split in ("test", "train")
+        )
+    hits = 0
+    for query, label in zip(embeddings, data.splits["test"].labels, strict=True):
+        distances = [float((query - other).norm()) for other in gallery]
+        hits += int(data.splits["train"].labels[distances.index(min(distances))] == label)
+    assert trainer.callback_metrics["test/nearest_neighbor_accuracy"] == pytest.approx(hits / 37)
+
+
+def test_a_cosine_loss_is_scored_by_cosine_distance() -> None:
+    model = Triplet(_encoder("mlp"), TripletLoss(distance="cosine", margin=0.25))
+    assert model.metrics is not None
+    assert model.metrics.distance == "cosine"
+
+
+def test_one_cycle_is_told_the_steps_of_the_run_and_advances_every_step() -> None:
+    rates: list[float] = []
+
+    class Rates(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    cycle = functools.partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01)
+    _trainer(2, [Rates()]).fit(Classifier(_encoder("mlp"), 5, scheduler=cycle), _data("synthetic"))
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=8)
+    expected = []
+    for _ in range(8):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+    assert rates == expected
+
+
+def test_a_scheduler_that_counts_epochs_advances_every_epoch() -> None:
+    step = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.1)
+    sgd = functools.partial(torch.optim.SGD, lr=1.0)
+    model = Classifier(_encoder("mlp"), 5, optimizer=sgd, scheduler=step)
+    trainer = _trainer(2)
+    trainer.fit(model, _data("synthetic"))
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_frozen_parameters_are_not_given_to_the_optimizer() -> None:
+    net = _encoder("mlp")
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    model = Classifier(net, 5)
+    optimizer = model.configure_optimizers()
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in model.head.parameters()}
+
+
+def test_an_encoder_that_does_not_say_its_embedding_size_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"Sequential has no embedding_size.*model\.embedding_size"):
+        Classifier(nn.Sequential(nn.Flatten(), nn.Linear(784, 8)), 10)
+    assert Classifier(nn.Sequential(nn.Flatten(), nn.Linear(784, 8)), 10, embedding_size=8).head.in_features == 8
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
+    def end(seed: int) -> Tensor:
+        pl.seed_everything(seed)
+        data = Synthetic(num_train_images=60, num_test_images=20, batch_size=20, seed=seed)
+        model = Classifier(MLP(hidden_sizes=(16,), embedding_size=8, dropout=0.5), 10)
+        _trainer(2).fit(model, data)
+        return model.head.weight.detach()
+
+    assert torch.equal(end(1), end(1))
+    assert not torch.equal(end(1), end(2))
+
+
+def test_a_run_can_be_trained_in_bfloat16() -> None:
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        precision="bf16-mixed",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(Triplet(_encoder("conv")), _data("synthetic"))
+    assert trainer.callback_metrics["train/loss"].isfinite()
