@@ -1,5 +1,6 @@
 """Which images form a batch: samplers that yield one index tensor a batch, the same for the same (seed, epoch, rank)."""
 
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,9 +9,10 @@ from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
 
-def generator_for(*numbers: int) -> torch.Generator:
-    """Make a generator on the CPU whose stream depends on all of these numbers, none negative, and on nothing else."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+def generator_for(purpose: str, *numbers: int) -> torch.Generator:
+    """Make a generator on the CPU whose stream depends on what it is for and these numbers, none negative, and nothing else."""
+    # The count is among them because the sequence takes missing numbers for zeros.
+    state = np.random.SeedSequence((zlib.crc32(purpose.encode()), len(numbers), *numbers)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))
 
 
@@ -40,7 +42,7 @@ class RandomBatches(Batches):
         return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
 
     def __iter__(self) -> Iterator[Tensor]:
-        order = torch.randperm(len(self.labels), generator=generator_for(self.seed, self.epoch))
+        order = torch.randperm(len(self.labels), generator=generator_for("batches", self.seed, self.epoch))
         global_size = min(self.batch_size * self.num_replicas, len(self.labels))
         for start in range(0, len(self) * global_size, global_size):
             yield order[start : start + global_size][self.rank :: self.num_replicas]
@@ -95,7 +97,7 @@ class ClassBatches(Batches):
         return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
 
     def __iter__(self) -> Iterator[Tensor]:
-        generator = generator_for(self.seed, self.epoch)
+        generator = generator_for("batches", self.seed, self.epoch)
         num_classes = int(self.labels.max()) + 1
         num_batches = len(self) * self.num_replicas
         shuffled = torch.rand(num_batches, num_classes, generator=generator).argsort(1)
@@ -110,12 +112,14 @@ class ClassBatches(Batches):
 
     def _groups(self, images: Tensor, num_groups: int, generator: torch.Generator) -> Tensor:
         """Deal the images of one class (M,) into groups (num_groups, K), shuffling anew when fewer than K are left."""
-        groups_a_round = len(images) // self.samples_per_class
-        rounds = [
-            images[torch.randperm(len(images), generator=generator)[: groups_a_round * self.samples_per_class]]
-            for _ in range(-(-num_groups // groups_a_round))
-        ]
-        return torch.cat([*rounds, images[:0]]).view(-1, self.samples_per_class)[:num_groups]
+        size = len(images) // self.samples_per_class * self.samples_per_class
+        dealt = images[:0]
+        while len(dealt) < num_groups * self.samples_per_class:
+            order = images[torch.randperm(len(images), generator=generator)]
+            # What other ranks may have in the same step comes last, so that a global batch holds no image twice either.
+            recent = torch.isin(order, dealt[len(dealt) - (self.num_replicas - 1) * self.samples_per_class :])
+            dealt = torch.cat([dealt, torch.cat([order[~recent], order[recent]])[:size]])
+        return dealt.view(-1, self.samples_per_class)[:num_groups]
 
 
 class EvaluationBatches(Batches):
@@ -128,8 +132,9 @@ class EvaluationBatches(Batches):
         return -(-len(self._part()) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        order = torch.randperm(len(self.labels), generator=generator_for(0))
-        yield from order[self._part().start : self._part().stop].split(self.batch_size)
+        order = torch.randperm(len(self.labels), generator=generator_for("evaluation order"))
+        part = order[self._part().start : self._part().stop]
+        yield from part.split(self.batch_size) if len(part) else ()
 
     def _part(self) -> range:
         num = len(self.labels)

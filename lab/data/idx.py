@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,20 @@ def open_splits(source: Source, root: Path, class_names: list[str]) -> dict[str,
 
 def read_original(source: Source, root: Path, split: str, class_names: list[str]) -> ImageArrays:
     """Read the images and labels of one split from the original files, plain or gzipped."""
-    images = _read_idx(source, root, f"{FILE_PREFIX[split]}-images-idx3-ubyte", num_dimensions=3)
-    labels = _read_idx(source, root, f"{FILE_PREFIX[split]}-labels-idx1-ubyte", num_dimensions=1)
-    return ImageArrays(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long(), class_names)
+    names = [f"{FILE_PREFIX[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+    images, labels = (torch.from_numpy(_read_idx(source, root, name)) for name in names)
+    try:
+        return ImageArrays(images.unsqueeze(1), labels.long(), class_names)
+    except ValueError as error:
+        path = _original(source, root, names[1])
+        raise ValueError(f"{path} does not fit the images of {source.__name__}: {error}") from error
 
 
-def _read_idx(source: Source, root: Path, name: str, num_dimensions: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _read_idx(source: Source, root: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Read an array in the IDX format: a magic number, big-endian 32-bit sizes, bytes."""
     path = _original(source, root, name)
     assert path is not None
+    num_dimensions = int(name[-7])  # train-images-idx3-ubyte
     opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
@@ -71,7 +77,7 @@ def _read_idx(source: Source, root: Path, name: str, num_dimensions: int) -> np.
         if magic != 0x800 + num_dimensions:
             raise ValueError(f"it starts with {magic}")
         return pixels.reshape(sizes)
-    except (OSError, EOFError, struct.error, ValueError) as error:
+    except (OSError, EOFError, struct.error, zlib.error, ValueError) as error:
         raise ValueError(f"{path} is not a whole {source.__name__} file ({error}); delete it or bring it again") from error
 
 
@@ -93,7 +99,11 @@ def _download(source: Source, root: Path) -> None:
             source(os.fspath(root), download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"{source.__name__} is not in {root} and cannot be downloaded ({str(error).splitlines()[0].rstrip(':')}): put "
+            f"{source.__name__} is not in {root} and cannot be downloaded ({_first_line(error)}): put "
             f"{', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into "
             f"{root / source.__name__ / 'raw'}, or name the folder that holds them by --data.root"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")

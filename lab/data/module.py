@@ -95,10 +95,11 @@ class ImageDataModule(LightningDataModule):
         if self.validation_size is not None or "val" not in splits:
             splits["train"], splits["val"] = self._hold_out(splits["train"])
         if self.num_images_per_class is not None:
-            chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for(self.seed))
+            chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for("few a class", self.seed))
             splits["train"] = splits["train"].select(chosen)
         self.splits = {name: self._resize(arrays) for name, arrays in splits.items()}
-        self._measure()
+        if not self.mean.numel():  # else it came with a checkpoint
+            self._measure()
         self._train_batches()  # what cannot fill a batch is said before anything else is done
 
     def _hold_out(self, arrays: ImageArrays) -> tuple[ImageArrays, ImageArrays]:
@@ -107,7 +108,7 @@ class ImageDataModule(LightningDataModule):
         if not 0 < num_held_out < len(arrays):
             raise ValueError(f"data.validation_size {size} leaves nothing to train on: there are {len(arrays)} images")
         # The generator is fixed: whatever the seed, an image that was validated on is never trained on.
-        kept, held_out = stratified_split(arrays.labels, num_held_out, generator_for(0))
+        kept, held_out = stratified_split(arrays.labels, num_held_out, generator_for("validation split"))
         return arrays.select(kept), arrays.select(held_out)
 
     def _resize(self, arrays: ImageArrays) -> ImageArrays:
@@ -141,7 +142,7 @@ class ImageDataModule(LightningDataModule):
         images = images.float().mul_(1 / 255)
         if self.augmentation is not None and self.trainer is not None and self.trainer.training:
             step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
-            images = self.augmentation(images, generator_for(self.seed, step, self.trainer.global_rank))
+            images = self.augmentation(images, generator_for("augmentation", self.seed, step, self.trainer.global_rank))
         return images.sub_(self.mean.to(images.device)).div_(self.std.to(images.device)), labels
 
     def state_dict(self) -> dict[str, Any]:
@@ -179,6 +180,11 @@ class ImageDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random batches, or P x K batches where ``samples_per_class`` is given."""
+        if self.trainer is not None and getattr(self.trainer, "overfit_batches", False):
+            raise ValueError(
+                "trainer.overfit_batches would replace the batches by single images; to overfit a few images, keep few by "
+                "data.num_images_per_class"
+            )
         return self._loader("train", self._train_batches())
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -39,7 +39,7 @@ class Synthetic(ImageDataModule):
 
     def read(self) -> dict[str, ImageArrays]:
         """Make the training and the test split."""
-        generator = generator_for(0)
+        generator = generator_for("synthetic images")
         channels, height, width = self.stored_shape
         patterns = torch.rand(len(self.all_class_names), channels, 4, 4, generator=generator)
         patterns = torch.nn.functional.interpolate(patterns, (height, width), mode="bilinear")

@@ -1,14 +1,18 @@
 """The triplet loss over tuples mined from the batch."""
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lab.losses.tuples import all_triplets, batch_hard_triplets, semi_hard_triplets
 
+Distance = Literal["euclidean", "cosine"]
+Mining = Literal["batch_hard", "semi_hard", "all"]
+Reduction = Literal["mean", "mean_nonzero"]
 
-def pairwise_distances(embeddings: Tensor, distance: Literal["euclidean", "cosine"]) -> Tensor:
+
+def pairwise_distances(embeddings: Tensor, distance: Distance) -> Tensor:
     """Return the distance of each embedding to each.
 
     Args:
@@ -42,12 +46,20 @@ class TripletLoss(nn.Module):
 
     def __init__(
         self,
-        distance: Literal["euclidean", "cosine"] = "euclidean",
-        mining: Literal["batch_hard", "semi_hard", "all"] = "batch_hard",
+        distance: Distance = "euclidean",
+        mining: Mining = "batch_hard",
         margin: float | Literal["soft"] = "soft",
-        reduction: Literal["mean", "mean_nonzero"] = "mean",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        choices: tuple[tuple[str, str, Any], ...] = (
+            ("distance", distance, Distance),
+            ("mining", mining, Mining),
+            ("reduction", reduction, Reduction),
+        )
+        for name, value, allowed in choices:
+            if value not in get_args(allowed):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, not {value!r}")
         if margin != "soft" and (isinstance(margin, str) or not margin > 0):
             raise ValueError(f"margin must be a positive number or 'soft', not {margin!r}")
         if mining == "semi_hard" and isinstance(margin, str):

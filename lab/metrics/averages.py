@@ -5,7 +5,10 @@ from torchmetrics import Metric
 
 
 class Averages(Metric):
-    """The mean over images, batches and ranks of named values; much cheaper a step than Lightning's own ``log``."""
+    """The mean over images, batches and ranks of named values; much cheaper a step than Lightning's own ``log``.
+
+    It is made for ``update`` and ``compute``: the names are those of the first update.
+    """
 
     full_state_update = False
     num_images: Tensor

@@ -1,7 +1,7 @@
 """The scores of an embedding on one split, as one torchmetrics metric."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torchmetrics.utilities import dim_zero_cat
 from lab.metrics.retrieval import map_at_r, nearest_neighbor_accuracy, recall_at_1
 from lab.metrics.verification import area_under_roc, equal_error_rate
 
+Distance = Literal["euclidean", "cosine"]
 PairDraw = Callable[[Tensor, int, torch.Generator], tuple[Tensor, Tensor, Tensor]]
 
 
@@ -32,10 +33,10 @@ class EmbeddingMetrics(Metric):
     gallery: list[Tensor]
     gallery_labels: list[Tensor]
 
-    def __init__(
-        self, draw_pairs: PairDraw, distance: Literal["euclidean", "cosine"] = "euclidean", num_pairs: int = 20_000
-    ) -> None:
+    def __init__(self, draw_pairs: PairDraw, distance: Distance = "euclidean", num_pairs: int = 20_000) -> None:
         super().__init__()
+        if distance not in get_args(Distance):
+            raise ValueError(f"distance must be one of {', '.join(get_args(Distance))}, not {distance!r}")
         self.draw_pairs = draw_pairs
         self.distance = distance
         self.num_pairs = num_pairs
@@ -51,12 +52,14 @@ class EmbeddingMetrics(Metric):
         (self.gallery_labels if in_gallery else self.labels).append(labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return each score, a scalar in [0, 1], by name; NaN where the split cannot have it."""
+        """Return each score, a scalar in [0, 1], by name; NaN where the split cannot have it or an embedding is not finite."""
         embeddings, labels = dim_zero_cat(self.embeddings), dim_zero_cat(self.labels)
+        not_defined = torch.tensor(torch.nan, device=embeddings.device)
+        if not embeddings.isfinite().all():
+            return dict.fromkeys(("recall@1", "map@r", "auc", "eer", "nearest_neighbor_accuracy"), not_defined)
         scores = {"recall@1": recall_at_1(embeddings, labels), "map@r": map_at_r(embeddings, labels)}
         first, second, same = self.draw_pairs(labels, self.num_pairs, torch.Generator().manual_seed(0))
         distances = torch.linalg.vector_norm(embeddings[first] - embeddings[second], dim=1)
-        not_defined = torch.tensor(torch.nan, device=embeddings.device)
         scores["auc"] = area_under_roc(distances, same) if len(same) else not_defined
         scores["eer"] = equal_error_rate(distances, same) if len(same) else not_defined
         if self.gallery:

@@ -76,11 +76,11 @@ def _distance_chunks(
     queries, gallery = queries - center, gallery - center
     query_norms, gallery_norms = queries.square().sum(1), gallery.square().sum(1)
     rounding = 8.0 * torch.finfo(gallery.dtype).eps
-    for rows in torch.arange(len(queries), device=queries.device).split(max(1, MAX_CHUNK_ELEMENTS // len(gallery))):
+    for rows in torch.arange(len(queries), device=queries.device).split(max(1, MAX_CHUNK_ELEMENTS // max(1, len(gallery)))):
         norms = query_norms[rows].unsqueeze(1) + gallery_norms
         distances = torch.addmm(norms, queries[rows], gallery.T, alpha=-2.0)
         same = query_labels[rows].unsqueeze(1) == gallery_labels
-        yield distances.add_(norms.mul_(rounding).mul_(same)), same, rows
+        yield distances.add_(norms.mul_(rounding).add_(torch.finfo(norms.dtype).tiny).mul_(same)), same, rows
 
 
 def _exclude_self(distances: Tensor, same: Tensor, rows: Tensor) -> None:

@@ -1,0 +1,210 @@
+import pytest
+import torch
+from torch import Tensor
+
+from lab.metrics import retrieval
+from lab.metrics.retrieval import map_at_r, nearest_neighbor_accuracy, recall_at_1
+
+SEEDS = range(3)
+
+
+def _random(seed: int, size: int = 61, num_classes: int = 7, dimensions: int = 4) -> tuple[Tensor, Tensor]:
+    """Return embeddings that lie near their class, more or less, and labels, the last of which has only one image."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, num_classes, (size,), generator=generator)
+    labels[0] = num_classes
+    centers = torch.randn(num_classes + 1, dimensions, generator=generator)
+    return centers[labels] + 0.8 * torch.randn(size, dimensions, generator=generator), labels
+
+
+def _on_a_grid(seed: int, size: int = 61, num_classes: int = 3) -> tuple[Tensor, Tensor]:
+    """Return embeddings with small integer coordinates, so that many distances are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, num_classes, (size,), generator=generator)
+    return torch.randint(0, 5, (size, 2), generator=generator).float(), labels
+
+
+def _ranked_by_loop(query: Tensor, label: int, gallery: list[tuple[Tensor, int]]) -> list[bool]:
+    """Return whether each of the gallery has the query's class, from the nearest to the farthest, wrong ones first in a tie."""
+    distances = [
+        ((query.double() - other.double()).square().sum().item(), other_label == label) for other, other_label in gallery
+    ]
+    return [same for _, same in sorted(distances)]
+
+
+def _rankings_by_loop(embeddings: Tensor, labels: Tensor) -> list[list[bool]]:
+    """Return the ranking of all other images for each image that is not alone in its class."""
+    items = [(embedding, int(label)) for embedding, label in zip(embeddings, labels, strict=True)]
+    rankings = [_ranked_by_loop(*items[i], items[:i] + items[i + 1 :]) for i in range(len(items))]
+    return [ranking for ranking in rankings if any(ranking)]
+
+
+def _recall_by_loop(embeddings: Tensor, labels: Tensor) -> float:
+    rankings = _rankings_by_loop(embeddings, labels)
+    return sum(ranking[0] for ranking in rankings) / len(rankings)
+
+
+def _map_at_r_by_loop(embeddings: Tensor, labels: Tensor) -> float:
+    scores = []
+    for ranking in _rankings_by_loop(embeddings, labels):
+        number = sum(ranking)
+        scores.append(sum(sum(ranking[: i + 1]) / (i + 1) for i in range(number) if ranking[i]) / number)
+    return sum(scores) / len(scores)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_recall_and_map_are_those_of_a_loop_over_all_images(seed: int) -> None:
+    embeddings, labels = _random(seed)
+    assert recall_at_1(embeddings, labels).item() == pytest.approx(_recall_by_loop(embeddings, labels))
+    assert map_at_r(embeddings, labels).item() == pytest.approx(_map_at_r_by_loop(embeddings, labels))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_tie_with_another_class_is_an_error_everywhere(seed: int) -> None:
+    embeddings, labels = _on_a_grid(seed)
+    assert recall_at_1(embeddings, labels).item() == pytest.approx(_recall_by_loop(embeddings, labels))
+    assert map_at_r(embeddings, labels).item() == pytest.approx(_map_at_r_by_loop(embeddings, labels))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_recall_and_map_are_those_of_pytorch_metric_learning(seed: int) -> None:
+    calculators = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
+    distances = pytest.importorskip("pytorch_metric_learning.distances")
+    inference = pytest.importorskip("pytorch_metric_learning.utils.inference")
+    calculator = calculators.AccuracyCalculator(
+        include=("precision_at_1", "mean_average_precision_at_r"),
+        k="max_bin_count",
+        device=torch.device("cpu"),
+        knn_func=inference.CustomKNN(distances.LpDistance(normalize_embeddings=False)),  # the default needs faiss
+        kmeans_func=lambda *_: None,
+    )
+    embeddings, labels = _random(seed, size=150)
+    expected = calculator.get_accuracy(embeddings, labels)
+    assert recall_at_1(embeddings, labels).item() == pytest.approx(expected["precision_at_1"])
+    assert map_at_r(embeddings, labels).item() == pytest.approx(expected["mean_average_precision_at_r"])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("ties", [False, True])
+def test_nearest_neighbor_accuracy_is_that_of_a_loop_over_queries_and_gallery(seed: int, ties: bool) -> None:
+    embeddings, labels = _on_a_grid(seed) if ties else _random(seed)
+    queries, gallery = embeddings[:40], embeddings[40:]
+    pairs = [(embedding, int(label)) for embedding, label in zip(gallery, labels[40:], strict=True)]
+    hits = [_ranked_by_loop(query, int(label), pairs)[0] for query, label in zip(queries, labels[:40], strict=True)]
+    accuracy = nearest_neighbor_accuracy(queries, labels[:40], gallery, labels[40:])
+    assert accuracy.item() == pytest.approx(sum(hits) / len(hits))
+
+
+def test_nearest_neighbor_accuracy_is_that_of_the_classifier_of_scikit_learn() -> None:
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    embeddings, labels = _random(5, size=200)
+    classifier = neighbors.KNeighborsClassifier(1).fit(embeddings[100:].numpy(), labels[100:].numpy())
+    accuracy = nearest_neighbor_accuracy(embeddings[:100], labels[:100], embeddings[100:], labels[100:])
+    assert accuracy.item() == pytest.approx(classifier.score(embeddings[:100].numpy(), labels[:100].numpy()))
+
+
+def test_a_query_whose_class_is_not_in_the_gallery_is_an_error() -> None:
+    points = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    accuracy = nearest_neighbor_accuracy(points, torch.tensor([0, 9]), points, torch.tensor([0, 1]))
+    assert accuracy == 0.5
+
+
+@pytest.mark.parametrize("max_elements", [1, 61, 200, 61 * 61, 10**9])
+def test_the_size_of_the_chunks_changes_no_score(max_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = _random(1)
+    expected = (
+        recall_at_1(embeddings, labels),
+        map_at_r(embeddings, labels),
+        nearest_neighbor_accuracy(embeddings[:20], labels[:20], embeddings, labels),
+    )
+    monkeypatch.setattr(retrieval, "MAX_CHUNK_ELEMENTS", max_elements)
+    actual = (
+        recall_at_1(embeddings, labels),
+        map_at_r(embeddings, labels),
+        nearest_neighbor_accuracy(embeddings[:20], labels[:20], embeddings, labels),
+    )
+    torch.testing.assert_close(actual, expected)
+
+
+def test_no_more_distances_are_held_at_once_than_a_chunk_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = _random(1)
+    monkeypatch.setattr(retrieval, "MAX_CHUNK_ELEMENTS", 200)
+    chunks = list(retrieval._distance_chunks(embeddings, labels, embeddings, labels))
+    assert all(distances.numel() <= 200 for distances, _, _ in chunks)
+    assert torch.equal(torch.cat([rows for _, _, rows in chunks]), torch.arange(len(labels)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_order_position_and_rotation_of_the_embeddings_do_not_matter(seed: int) -> None:
+    embeddings, labels = _random(seed)
+    generator = torch.Generator().manual_seed(10 + seed)
+    order = torch.randperm(len(labels), generator=generator)
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
+    moved = (embeddings @ rotation)[order] + torch.tensor([100.0, -50.0, 0.0, 3.0])
+    for score in (recall_at_1, map_at_r):
+        torch.testing.assert_close(score(moved, labels[order]), score(embeddings, labels))
+    queries = nearest_neighbor_accuracy(moved, labels[order], moved[:30], labels[order][:30])
+    torch.testing.assert_close(
+        queries, nearest_neighbor_accuracy(embeddings, labels, embeddings[order[:30]], labels[order[:30]])
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_scale_of_the_embeddings_does_not_matter(scale: float) -> None:
+    embeddings, labels = _random(2)
+    for score in (recall_at_1, map_at_r):
+        torch.testing.assert_close(score(scale * embeddings, labels), score(embeddings, labels))
+
+
+def _scores(embeddings: Tensor, labels: Tensor) -> list[float]:
+    gallery = nearest_neighbor_accuracy(embeddings[::2], labels[::2], embeddings[1::2], labels[1::2])
+    return [recall_at_1(embeddings, labels).item(), map_at_r(embeddings, labels).item(), gallery.item()]
+
+
+@pytest.mark.parametrize("norm", [1e-3, 1.0, 1000.0])
+@pytest.mark.parametrize(("size", "dimensions"), [(90, 3), (303, 64), (1002, 128), (90, 2048)])
+def test_embeddings_collapsed_to_one_point_anywhere_score_zero(size: int, dimensions: int, norm: float) -> None:
+    point = torch.randn(dimensions, generator=torch.Generator().manual_seed(dimensions))
+    collapsed = (norm * point / point.norm()).repeat(size, 1)
+    assert _scores(collapsed, torch.arange(size) % 3) == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("point", [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [600.0, 0.0, 800.0]], ids=["zero", "unit", "far"])
+def test_embeddings_collapsed_to_a_point_that_is_exactly_their_mean_score_zero(point: list[float]) -> None:
+    assert _scores(torch.tensor(point).repeat(64, 1), torch.arange(64) % 3) == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("distance", [1.0, 1000.0])
+def test_embeddings_collapsed_to_two_points_with_all_classes_in_both_score_zero(distance: float) -> None:
+    points = torch.randn(2, 16, generator=torch.Generator().manual_seed(4)) * distance
+    collapsed = points[torch.arange(120) % 2]
+    assert _scores(collapsed, torch.arange(120) // 4 % 3) == [0.0, 0.0, 0.0]
+
+
+def test_classes_collapsed_to_a_point_each_score_one() -> None:
+    labels = torch.arange(60) // 2 % 5
+    points = torch.randn(5, 16, generator=torch.Generator().manual_seed(5))
+    assert _scores(points[labels], labels) == [1.0, 1.0, 1.0]
+
+
+def test_an_image_alone_in_its_class_asks_for_nothing_but_can_be_found() -> None:
+    points = torch.tensor([[0.0], [1.0], [3.5], [2.4], [9.0], [9.5]])
+    labels = torch.tensor([0, 0, 0, 7, 1, 1])
+    # The image of class 7 is no query, but stands between the first three: it comes second, second and first.
+    assert recall_at_1(points, labels).item() == pytest.approx(4 / 5)
+    assert map_at_r(points, labels).item() == pytest.approx((1 / 2 + 1 / 2 + (0 + 1 / 2) / 2 + 1 + 1) / 5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_without_two_images_of_one_class_there_is_no_score(size: int) -> None:
+    embeddings = torch.randn(size, 3, generator=torch.Generator().manual_seed(6))
+    assert recall_at_1(embeddings, torch.arange(size)).isnan()
+    assert map_at_r(embeddings, torch.arange(size)).isnan()
+
+
+def test_scoring_leaves_embeddings_and_labels_as_they_are() -> None:
+    embeddings, labels = _random(3)
+    copies = embeddings.clone(), labels.clone()
+    _scores(embeddings, labels)
+    assert torch.equal(embeddings, copies[0])
+    assert torch.equal(labels, copies[1])
