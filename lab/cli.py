@@ -110,7 +110,7 @@ class LabCLI(LightningCLI):
         if self.run_folder is None or False in own:
             return []
         save_dir, name, version = self.run_folder.parent.parent, self.run_folder.parent.name, self.run_folder.name
-        return [TensorBoardLogger(save_dir, name, version), CSVLogger(save_dir, name, version), *own]
+        return [TensorBoardLogger(save_dir, name, version, default_hp_metric=False), CSVLogger(save_dir, name, version), *own]
 
     def _callbacks(self, settings: dict[str, Any]) -> list[Callback]:
         """The default callbacks, but for what the trainer's own switches turn off, and the user's."""

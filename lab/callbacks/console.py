@@ -1,10 +1,23 @@
-"""One plain line an epoch."""
+"""What a user sees of a run: a progress bar on a terminal, one plain line an epoch anywhere."""
 
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+
+
+class RunProgressBar(RichProgressBar):
+    """Lightning's bar, without the run's number, which it cuts off; redrawn every tenth step, as drawing takes time."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=10, leave=True)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return the scores to show."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class EpochLog(Callback):

@@ -10,10 +10,9 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     RichModelSummary,
-    RichProgressBar,
 )
 
-from lab.callbacks.console import EpochLog
+from lab.callbacks.console import EpochLog, RunProgressBar
 from lab.callbacks.monitor import MonitorCheck
 
 
@@ -57,7 +56,7 @@ def default_callbacks(
     if model_summary:
         chosen.append(RichModelSummary(max_depth=2))
     if progress_bar and terminal:
-        chosen.append(RichProgressBar(refresh_rate=10, leave=True))
+        chosen.append(RunProgressBar())
     if checkpoints and run_folder is not None:
         best = ModelCheckpoint(
             run_folder / "checkpoints", "best", monitor, mode=best_is, save_last=True, enable_version_counter=False

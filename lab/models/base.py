@@ -90,5 +90,6 @@ class Family(LightningModule):
     def _log(self, stage: str, *metrics: Metric | None) -> None:
         for metric in metrics:
             if metric is not None and metric.update_called:
-                self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
+                for name, value in metric.compute().items():
+                    self.log(f"{stage}/{name}", value, prog_bar=f"{stage}/{name}" in ("train/loss", self.monitor))
                 metric.reset()
