@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import shutil
 import struct
 from pathlib import Path
@@ -12,6 +13,7 @@ import torchvision
 from torch import Tensor
 
 from lab.data.arrays import ImageArrays
+from lab.data.idx import LABELS_OF
 from lab.data.mnist import BUNDLED_FILE, MNIST, FashionMNIST
 from lab.data.module import ImageDataModule
 
@@ -325,3 +327,12 @@ def test_what_is_downloaded_is_converted(
     for _ in range(2):
         _assert_holds_the_originals(_ready(kind, tmp_path))
     assert downloads == [str(tmp_path / kind.__name__ / "raw")]
+
+
+def test_the_files_of_one_data_set_are_not_taken_for_those_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path)
+    labels = (tmp_path / FILES[1]).read_bytes()[8:]
+    monkeypatch.setitem(LABELS_OF, hashlib.sha256(labels).hexdigest(), "FashionMNIST")
+    with pytest.raises(ValueError, match=r"train-labels-idx1-ubyte belongs to FashionMNIST, not to MNIST"):
+        MNIST(root=tmp_path).prepare_data()
+    FashionMNIST(root=tmp_path).prepare_data()

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
 import logging
 import os
@@ -18,6 +19,11 @@ import torchvision
 from lab.data.arrays import ImageArrays
 
 FILE_PREFIX = {"train": "train", "test": "t10k"}
+# The sets share their file names: the training labels, by SHA-256, tell whose they are.
+LABELS_OF = {
+    "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13": "MNIST",
+    "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7": "FashionMNIST",
+}
 log = logging.getLogger(__name__)
 Source = type[torchvision.datasets.MNIST]
 
@@ -57,6 +63,11 @@ def read_original(source: Source, root: Path, split: str, class_names: list[str]
     """Read the images and labels of one split from the original files, plain or gzipped."""
     names = [f"{FILE_PREFIX[split]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
     images, labels = (torch.from_numpy(_read_idx(source, root, name)) for name in names)
+    owner = LABELS_OF.get(hashlib.sha256(labels.numpy().tobytes()).hexdigest(), source.__name__)
+    if owner != source.__name__:
+        raise ValueError(
+            f"{_original(source, root, names[1])} belongs to {owner}, not to {source.__name__}; name another data.root"
+        )
     try:
         return ImageArrays(images.unsqueeze(1), labels.long(), class_names)
     except ValueError as error:
