@@ -184,6 +184,26 @@ def test_print_config_shows_every_value_and_help_every_option(script: Script) ->
     )
 
 
+def test_later_configs_and_arguments_replace_what_earlier_ones_say(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text("model: {init_args: {encoder: {init_args: {width: 48, depth: 2}}}}\n")
+    configs = ("--config", str(PROJECT / "configs" / "triplet.yaml"), "--config", "wide.yaml")
+    printed = yaml.safe_load(script("fit.py", *configs, "--model.encoder.depth", "1", "--print_config").stdout)
+    encoder = printed["model"]["init_args"]["encoder"]["init_args"]
+    assert (encoder["width"], encoder["depth"]) == (48, 1)
+    assert printed["data"]["init_args"]["samples_per_class"] == 8  # from the first config
+    assert printed["trainer"]["devices"] == 1  # from the default one
+
+
+def test_runs_are_kept_in_the_project_wherever_they_are_started(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.cli.PROJECT", tmp_path / "project")
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    done = script("fit.py", "--config", config, *SMALL_DIGITS, "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "project" / "lightning_logs" / "classifier" / "version_0" / "metrics.json").is_file()
+
+
 def test_test_asks_for_a_checkpoint(script: Script) -> None:
     done = script("test.py")
     assert done.returncode == 2
