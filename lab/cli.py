@@ -110,6 +110,7 @@ class LabCLI(LightningCLI):
         if self.run_folder is None or False in own:
             return []
         save_dir, name, version = self.run_folder.parent.parent, self.run_folder.parent.name, self.run_folder.name
+        own = [logger for logger in own if logger is not True]
         return [TensorBoardLogger(save_dir, name, version, default_hp_metric=False), CSVLogger(save_dir, name, version), *own]
 
     def _callbacks(self, settings: dict[str, Any]) -> list[Callback]:
@@ -132,7 +133,7 @@ class LabCLI(LightningCLI):
         folder = Path(inherited) if inherited else new_run_folder(logs / (self.config.name + self.suffix))
         os.environ["LAB_RUN_FOLDER"] = str(folder)
         config = self.config.clone()
-        for key in ("config", "debug", "ckpt_path"):
+        for key in ("config", "debug"):
             config.pop(key, None)
         self.parser.save(config, folder / "config.yaml", skip_none=False, overwrite=True, multifile=False)
         return folder

@@ -29,7 +29,7 @@ def _fit() -> None:
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
     seconds = {"fit": round(time.perf_counter() - started, 1)}
     best = getattr(cli.trainer.checkpoint_callback, "best_model_path", "") or None
-    _score(cli, best, seconds)
+    _score(cli, best, seconds, resumed_from=cli.config.ckpt_path)
 
 
 def _test() -> None:
@@ -43,7 +43,7 @@ def _test() -> None:
     _score(cli, cli.config.ckpt_path, {})
 
 
-def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float]) -> None:
+def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **facts: str | None) -> None:
     """Test, show the scores and what to type next, and write them to the run's folder."""
     started = time.perf_counter()
     cli.trainer.test(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
@@ -55,8 +55,8 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float]) -> No
     if cli.run_folder is None:
         return
     trained = {"epochs": cli.trainer.fit_loop.epoch_progress.current.completed} if "fit" in seconds else {}
-    facts = {"seed": cli.config.seed_everything, **trained, "seconds": seconds, "checkpoint": checkpoint, **environment()}
-    write_json(cli.run_folder / "metrics.json", {**scores, **facts})
+    record = {**scores, **facts, "seed": cli.config.seed_everything, **trained, "seconds": seconds, "checkpoint": checkpoint}
+    write_json(cli.run_folder / "metrics.json", {**record, **environment()})
     print_next(cli.run_folder, checkpoint, trained_in=seconds.get("fit"))
 
 

@@ -39,7 +39,7 @@ def explain(message: str, configs: list[Path], arguments: list[str], keys: Itera
         return f"{path}: {_not_importable(message, module, name, no_module, configs, arguments)}"
     kinds = _expected_kinds(message)
     if kinds and path:
-        value = re.search(r"(?:Got value: |Given value: |val=')([^\n']*)", message)
+        value = re.search(r"(?:Got value: |Given value: |val=')(.*?)(?:\. Got value|'|\n|$)", message)
         place = _place(path, configs, arguments)
         return f"{path} must be {' or '.join(kinds)}, not {value[1] if value else '?'!r}{place}"
     if "arguments are required" in message:

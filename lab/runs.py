@@ -49,7 +49,8 @@ def _git(*arguments: str) -> str | None:
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a record whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    defined = {key: None if value != value else value for key, value in record.items()}  # JSON has no NaN
+    unfinished.write_text(json.dumps(defined, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     unfinished.replace(path)
 
 

@@ -3,6 +3,7 @@ import pickle
 from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -54,7 +55,7 @@ def test_a_model_made_from_a_checkpoint_can_be_saved_and_made_again(tmp_path: Pa
 
 def test_a_checkpoint_holds_how_to_prepare_an_image_for_its_model(tmp_path: Path) -> None:
     checkpoint = torch.load(_save(_triplet(), tmp_path / "a.ckpt"), weights_only=True)
-    preparation = checkpoint["Synthetic"]
+    preparation = checkpoint["preparation"]
     assert preparation["image_shape"] == [1, 28, 28]
     assert len(preparation["class_names"]) == 10
     assert 0 < preparation["mean"][0] < 1
@@ -65,11 +66,44 @@ def test_a_module_that_does_not_tell_its_arguments_must_be_given_when_loading(
 ) -> None:
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
     model = Triplet(encoder)
-    assert "cannot make 'encoder' again" in caplog.text
+    assert "cannot tell how to make 'encoder' again" in caplog.text
     path = _save(model, tmp_path / "a.ckpt")
-    again = Triplet.load_from_checkpoint(path, encoder=nn.Sequential(nn.Flatten(), nn.Linear(784, 4)), weights_only=True)
+    with pytest.raises(ValueError, match=r"a\.ckpt cannot tell how to make 'encoder' again: load\(path, encoder=\.\.\.\)"):
+        load(path)
+    again = load(path, encoder=nn.Sequential(nn.Flatten(), nn.Linear(784, 4)))
     images = torch.rand(3, 1, 28, 28)
-    assert torch.equal(again.eval()(images), model.eval()(images))
+    assert torch.equal(again(images), model.eval()(images))
+
+
+class _Flipped(nn.Module):
+    def __init__(self, sign: int = 1) -> None:
+        super().__init__()
+        self.sign = -sign
+
+
+class _Wrapped(nn.Module):
+    def __init__(self, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.embedding_size = 3
+
+
+@pytest.mark.parametrize("made", [_Flipped(2), _Wrapped(0.25), nn.Sequential(nn.ReLU()), nn.CrossEntropyLoss(torch.ones(3))])
+def test_a_module_whose_attributes_do_not_make_it_again_has_no_recipe(made: nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"has not kept|cannot be made"):
+        recipe(made)
+
+
+def test_describing_a_module_draws_no_random_number() -> None:
+    torch.manual_seed(0)
+    net = MLP(hidden_sizes=(4,))
+    before = torch.get_rng_state()
+    recipe(net)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_numbers_of_numpy_become_numbers_that_a_checkpoint_may_hold(tmp_path: Path) -> None:
+    assert type(recipe(TripletLoss(margin=np.float64(0.2)))["init_args"]["margin"]) is float
 
 
 def test_a_recipe_is_plain_python() -> None:
@@ -99,6 +133,57 @@ def test_a_malicious_checkpoint_executes_nothing(tmp_path: Path, monkeypatch: py
     assert not Path("attacked").exists()
 
 
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {  # a function of torch that returns a module and compiles the text it is given
+            "class_path": "torch.fx.graph_module.reduce_graph_module",
+            "init_args": {"body": {"_code": "open('attacked', 'w')", "_graphmodule_cls_name": "X"}, "import_block": ""},
+        },
+        {"class_path": "attack.Net"},
+        {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "attacked"]}},
+        {"class_path": "lab.nets.MLP", "init_args": {"hidden_sizes": [{"class_path": "attack.Net"}]}},
+    ],
+)
+def test_a_checkpoint_makes_only_known_classes_and_imports_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: dict[str, object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("attack.py").write_text("open('attacked', 'w')\n")
+    checkpoint = torch.load(_save(_triplet(), tmp_path / "a.ckpt"), weights_only=True)
+    checkpoint["hyper_parameters"]["encoder"] = encoder
+    torch.save(checkpoint, "evil.ckpt")
+    with pytest.raises(ValueError, match="which is not a known class; if you trust the file, import it first"):
+        load("evil.ckpt")
+    assert not Path("attacked").exists()
+
+
+def test_a_classifier_is_not_tested_on_classes_in_another_order(tmp_path: Path) -> None:
+    def data(classes: list[str | int]) -> Synthetic:
+        return Synthetic(num_train_images=60, num_test_images=20, batch_size=4, classes=classes)
+
+    def trainer() -> pl.Trainer:
+        return pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+
+    model, fitted = Classifier(MLP(hidden_sizes=(4,)), 2), trainer()
+    fitted.fit(model, data(["pattern 3", "pattern 8"]))
+    fitted.save_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="trained on the classes pattern 3, pattern 8, but the data has pattern 8, pattern 3"):
+        trainer().test(model, data(["pattern 8", "pattern 3"]), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+
+
+def test_other_data_is_prepared_as_the_data_the_model_was_trained_on(tmp_path: Path) -> None:
+    class Other(Synthetic):
+        pass
+
+    path = _save(_triplet(), tmp_path / "a.ckpt")
+    other = Other(num_train_images=100, num_test_images=20, batch_size=20, noise=0.5)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.test(_triplet(), other, ckpt_path=path, weights_only=True, verbose=False)
+    assert other.mean.flatten().tolist() == torch.load(path, weights_only=True)["preparation"]["mean"]
+
+
 def test_a_checkpoint_that_names_no_family_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match="not of a family of this project"):
@@ -107,7 +192,7 @@ def test_a_checkpoint_that_names_no_family_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"names torch\.nn\.Linear as its family, which is none"):
         load(tmp_path / "other.ckpt")
     torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "nowhere.Family"}}, tmp_path / "lost.ckpt")
-    with pytest.raises(ValueError, match=r"is of the family nowhere\.Family, which cannot be imported: No module named"):
+    with pytest.raises(ValueError, match=r"names nowhere\.Family, which is not a known class"):
         load(tmp_path / "lost.ckpt")
 
 

@@ -1,8 +1,11 @@
 import functools
+from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import Tensor, nn
 
 from lab.data import MNIST, Synthetic
@@ -117,6 +120,39 @@ def test_a_scheduler_that_counts_epochs_advances_every_epoch() -> None:
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01)
 
 
+def test_a_scheduler_that_waits_for_a_plateau_watches_the_validation_loss() -> None:
+    made = functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0)
+    assert Classifier(_encoder("mlp"), 5, scheduler=made).configure_optimizers()["lr_scheduler"]["monitor"] == "val/loss"
+    named = functools.partial(ReduceLROnPlateau, monitor="val/accuracy", mode="max")
+    assert Classifier(_encoder("mlp"), 5, scheduler=named).configure_optimizers()["lr_scheduler"]["monitor"] == "val/accuracy"
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_with_dropout_too(tmp_path: Path) -> None:
+    def end(max_epochs: int, resume: Path | None = None) -> pl.Trainer:
+        pl.seed_everything(0)
+        trainer = _trainer(max_epochs)
+        model = Classifier(MLP(hidden_sizes=(16,), embedding_size=8, dropout=0.5), 5)
+        trainer.fit(model, _data("synthetic"), ckpt_path=resume, weights_only=True)
+        return trainer
+
+    end(2).save_checkpoint(tmp_path / "half.ckpt")
+    resumed, whole = end(4, tmp_path / "half.ckpt"), end(4)
+    assert resumed.callback_metrics == whole.callback_metrics
+    for one, other in zip(resumed.lightning_module.parameters(), whole.lightning_module.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_run_longer_than_the_schedule_of_its_checkpoint_is_refused_before_it_trains(tmp_path: Path) -> None:
+    def model() -> Classifier:
+        return Classifier(_encoder("mlp"), 5, scheduler=functools.partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01))
+
+    trainer = _trainer(2)
+    trainer.fit(model(), _data("synthetic"))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="the checkpoint ends after 8 steps and the run after 16"):
+        _trainer(4).fit(model(), _data("synthetic"), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+
+
 def test_frozen_parameters_are_not_given_to_the_optimizer() -> None:
     net = _encoder("mlp")
     for parameter in net.parameters():
@@ -144,11 +180,12 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another() -> None:
     assert not torch.equal(end(1), end(2))
 
 
-def test_a_run_can_be_trained_in_bfloat16() -> None:
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_a_run_can_be_trained_in_another_precision(precision: Any) -> None:
     trainer = pl.Trainer(
         max_epochs=1,
         accelerator="cpu",
-        precision="bf16-mixed",
+        precision=precision,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

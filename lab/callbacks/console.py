@@ -23,6 +23,8 @@ class RunProgressBar(RichProgressBar):
 class EpochLog(Callback):
     """Appends to a file, after each epoch, a line of its number, its scores and its seconds.
 
+    The line is written when all is known: at the start of the next epoch, or at the end.
+
     Args:
         path: the file; None for none.
         echo: print the lines too, for runs whose output is not a terminal.
@@ -32,18 +34,37 @@ class EpochLog(Callback):
         self.path = path
         self.echo = echo
         self._started = 0.0
+        self._ended: str | None = None  # the number and the seconds of an epoch that is over, its line not yet written
+        self._validated = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the time."""
-        self._started = time.perf_counter()
+        """Write the line of the epoch before, and note the time."""
+        self._write(trainer)
+        self._started, self._validated = time.perf_counter(), False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that this epoch has scores of its own on validation data."""
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the line, after the epoch's validation."""
-        if not trainer.is_global_zero:
-            return
-        scores = "".join(f"  {name} {value.item():.4f}" for name, value in sorted(trainer.callback_metrics.items()))
+        """Note that the epoch is over."""
         number = str(trainer.current_epoch + 1) + (f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else "")
-        line = f"epoch {number}{scores}  {time.perf_counter() - self._started:.1f} s"
+        self._ended = f"epoch {number}{{}}  {time.perf_counter() - self._started:.1f} s"
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the line of the last epoch."""
+        self._write(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the line of the last whole epoch."""
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        if self._ended is None or not trainer.is_global_zero:
+            return
+        shown = [item for item in sorted(trainer.callback_metrics.items()) if self._validated or not item[0].startswith("val/")]
+        line = self._ended.format("".join(f"  {name} {value.item():.4f}" for name, value in shown))
+        self._ended = None
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

@@ -35,9 +35,9 @@ def default_callbacks(
         monitor: score by which the best epoch is chosen and training stops early; None for the family's own.
         mode: whether the highest (``max``) or the lowest (``min``) score is best; None for the lowest of a loss or an error
             rate and the highest of anything else.
-        patience: epochs without a better score before training stops.
+        patience: validations, usually one an epoch, without a better score before training stops.
         checkpoints: keep ``checkpoints/best.ckpt``, of the best epoch, and ``checkpoints/last.ckpt``.
-        early_stopping: stop when ``patience`` is over.
+        early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
         learning_rate: log the learning rate.
         model_summary: print the layers and their parameters.

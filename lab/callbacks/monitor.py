@@ -16,13 +16,35 @@ class MonitorCheck(Callback):
         self.monitor = monitor
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare with what was logged.
+        """Compare with what was logged; averages over training are not there yet.
 
         Raises:
             ValueError: naming the nearest score that is logged, and all of them.
         """
+        if not self.monitor.startswith("train/"):
+            self._check(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare again, and stop where there is nothing to choose an epoch by.
+
+        Raises:
+            ValueError: as before; or if the score or a loss is not a finite number, with the likely cause.
+        """
+        if trainer.sanity_checking:
+            return
+        self._check(trainer, pl_module)
+        scores = trainer.callback_metrics
+        for name in (name for name in ("train/loss", "val/loss") if name in scores and not scores[name].isfinite()):
+            raise ValueError(f"{name} is {scores[name].item()}: training has diverged; lower the learning rate")
+        if not scores[self.monitor].isfinite():
+            raise ValueError(
+                f"{self.monitor} is {scores[self.monitor].item()}: the validation images do not tell, as where no two "
+                "are of one class; raise data.validation_size"
+            )
+
+    def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logged = sorted(trainer.callback_metrics)
-        if self.monitor in logged or self.monitor.startswith("train/"):
+        if self.monitor in logged:
             return
         near = difflib.get_close_matches(self.monitor, logged, n=1, cutoff=0.0)
         hint = f"did you mean {near[0]!r}? " if near else ""

@@ -32,14 +32,11 @@ class Batches(DistributedSampler[Tensor]):
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
 
 
 class RandomBatches(Batches):
     """Every image at most once an epoch, in random order; what does not fill a last global batch waits for another epoch."""
-
-    def __len__(self) -> int:
-        return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
 
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.labels), generator=generator_for("batches", self.seed, self.epoch))
@@ -92,9 +89,6 @@ class ClassBatches(Batches):
                 f"class {class_names[smallest]!r} has {int(counts[smallest])} training images, fewer than "
                 f"data.samples_per_class {samples_per_class}; lower it, or leave the class out by data.classes"
             )
-
-    def __len__(self) -> int:
-        return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
 
     def __iter__(self) -> Iterator[Tensor]:
         generator = generator_for("batches", self.seed, self.epoch)

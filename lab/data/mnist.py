@@ -44,6 +44,11 @@ class MNIST(ImageDataModule):
             images, labels = torch.from_numpy(file["images"]).unsqueeze(1), torch.from_numpy(file["labels"]).long()
             split = torch.from_numpy(file["split"])
         every = ImageArrays(images, labels, self.all_class_names)
+        if self.validation_size is not None:  # which then holds out from all that is not for testing
+            return {
+                "train": every.select((split < 2).nonzero().squeeze(1)),
+                "test": every.select((split == 2).nonzero().squeeze(1)),
+            }
         return {name: every.select((split == i).nonzero().squeeze(1)) for i, name in enumerate(("train", "val", "test"))}
 
 
@@ -57,9 +62,6 @@ class FashionMNIST(ImageDataModule):
     all_class_names = torchvision.datasets.FashionMNIST.classes
     stored_shape = (1, 28, 28)
     default_validation_size = 5_000
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
 
     def prepare_data(self) -> None:
         """Convert the original files to the store, downloading them where they are not there."""

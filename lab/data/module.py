@@ -143,7 +143,9 @@ class ImageDataModule(LightningDataModule):
         if self.augmentation is not None and self.trainer is not None and self.trainer.training:
             step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
             images = self.augmentation(images, generator_for("augmentation", self.seed, step, self.trainer.global_rank))
-        return images.sub_(self.mean.to(images.device)).div_(self.std.to(images.device)), labels
+        images = images.sub_(self.mean.to(images.device)).div_(self.std.to(images.device))
+        # The trainer converts what comes from the loader to the precision of the model, but that was bytes.
+        return (images if self.trainer is None else images.to(self.trainer.lightning_module.dtype)), labels
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to prepare a new image for its model, in plain Python."""

@@ -55,8 +55,9 @@ class EmbeddingMetrics(Metric):
         """Return each score, a scalar in [0, 1], by name; NaN where the split cannot have it or an embedding is not finite."""
         embeddings, labels = dim_zero_cat(self.embeddings), dim_zero_cat(self.labels)
         not_defined = torch.tensor(torch.nan, device=embeddings.device)
-        if not embeddings.isfinite().all():
-            return dict.fromkeys(("recall@1", "map@r", "auc", "eer", "nearest_neighbor_accuracy"), not_defined)
+        if not all(part.isfinite().all() for part in (*self.embeddings, *self.gallery)):
+            names = ["recall@1", "map@r", "auc", "eer"] + ["nearest_neighbor_accuracy"] * bool(self.gallery)
+            return dict.fromkeys(names, not_defined)
         scores = {"recall@1": recall_at_1(embeddings, labels), "map@r": map_at_r(embeddings, labels)}
         first, second, same = self.draw_pairs(labels, self.num_pairs, torch.Generator().manual_seed(0))
         distances = torch.linalg.vector_norm(embeddings[first] - embeddings[second], dim=1)

@@ -1,16 +1,17 @@
 """What all families share: the three steps, logging, the optimizer, and a checkpoint that needs nothing else."""
 
-import inspect
 import warnings
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torchmetrics import Metric
 
 from lab.metrics import Averages, EmbeddingMetrics
-from lab.models.recipe import family_recipe, made_by
+from lab.models.recipe import family_recipe
+from lab.models.schedule import check_schedule, optimizer_and_schedule
 
 Batch = tuple[Tensor, Tensor]
 
@@ -48,7 +49,8 @@ class Family(LightningModule):
         """Take one step; its values are averaged as ``train/``, and its loss is logged now and then as ``train/loss_step``."""
         values = self.step(batch)
         self.train_averages.update(values, len(batch[1]))
-        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and self.global_step % every == 0:
             for logger in self.loggers:
                 logger.log_metrics({"train/loss_step": values["loss"].item()}, self.global_step)
         return values["loss"]
@@ -78,14 +80,27 @@ class Family(LightningModule):
         self._log("test", self.evaluation_averages, self.metrics)
 
     def configure_optimizers(self) -> Any:
-        """Make the optimizer of all parameters that train, and the scheduler."""
-        optimizer = self.optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
-        if self.scheduler is None:
-            return optimizer
-        takes_steps = "total_steps" in inspect.signature(made_by(self.scheduler)).parameters
-        steps = {"total_steps": self.trainer.estimated_stepping_batches} if takes_steps else {}
-        scheduler = {"scheduler": self.scheduler(optimizer, **steps), "interval": "step" if takes_steps else "epoch"}
-        return {"optimizer": optimizer, "lr_scheduler": {"monitor": self.monitor, **scheduler}}
+        """Make the optimizer and the scheduler."""
+        return optimizer_and_schedule(self, self.optimizer, self.scheduler)
+
+    def on_train_start(self) -> None:
+        """Make sure that the schedule of a checkpoint, where training goes on from one, is as long as the run."""
+        check_schedule(self.trainer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add how the data prepares an image for this model, and where the random numbers are (dropout draws them)."""
+        if hasattr(self.trainer, "datamodule") and hasattr(self.trainer.datamodule, "state_dict"):
+            checkpoint["preparation"] = self.trainer.datamodule.state_dict()
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the data prepare images as those that the model was trained on."""
+        if self._trainer is None:
+            return
+        if "preparation" in checkpoint and hasattr(self.trainer.datamodule, "load_state_dict"):  # type: ignore[attr-defined]
+            self.trainer.datamodule.load_state_dict(checkpoint["preparation"])  # type: ignore[attr-defined]
+        if self.trainer.state.fn == "fit" and "random_state" in checkpoint:
+            torch.set_rng_state(checkpoint["random_state"])
 
     def _log(self, stage: str, *metrics: Metric | None) -> None:
         for metric in metrics:

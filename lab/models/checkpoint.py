@@ -1,12 +1,15 @@
 """Checkpoints, read without unpickling anything but numbers and texts."""
 
-import importlib
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lab.models.base import Family
 
@@ -52,19 +55,50 @@ def check_checkpoint(path: str | os.PathLike[str], model: Family) -> None:
             )
 
 
-def load(path: str | os.PathLike[str]) -> Family:
+def load(path: str | os.PathLike[str], **arguments: Any) -> Family:
     """Make the model of a checkpoint again, with its weights, on the CPU and in evaluation mode.
 
+    Classes of lab, ``torch.nn`` and ``torch.optim`` are made as the checkpoint says; any other must have been imported by the
+    caller, who thereby says that it is wanted.
+
+    Args:
+        path: the checkpoint.
+        arguments: of the family, in place of those in the checkpoint; needed where it could not describe them.
+
     Raises:
-        ValueError: as ``read_checkpoint`` does.
+        ValueError: as ``read_checkpoint`` does, and if an argument is missing or a class is not known.
     """
-    class_path = read_checkpoint(path)["hyper_parameters"]["_class_path"]
-    module, _, name = class_path.rpartition(".")
-    try:
-        family = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is of the family {class_path}, which cannot be imported: {error}") from error
-    if not (isinstance(family, type) and issubclass(family, Family)):
-        raise ValueError(f"{path} names {class_path} as its family, which is none")
-    model: Family = family.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True)
+    settings = read_checkpoint(path)["hyper_parameters"]
+    family = _known_class(settings["_class_path"], path)
+    if not issubclass(family, Family):
+        raise ValueError(f"{path} names {settings['_class_path']} as its family, which is none")
+    missing = [name for name in settings.get("_left_out", ()) if name not in arguments]
+    if missing:
+        raise ValueError(f"{path} cannot tell how to make {missing[0]!r} again: load(path, {missing[0]}=...)")
+    _check_classes({name: value for name, value in settings.items() if name not in arguments}, path)
+    model: Family = family.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True, **arguments)
     return model.eval()
+
+
+def _check_classes(settings: Any, path: str | os.PathLike[str]) -> None:
+    """Make sure that all classes named anywhere in the settings are known ones, before any is made."""
+    if isinstance(settings, dict) and "class_path" in settings:
+        _known_class(settings["class_path"], path)
+    for value in settings.values() if isinstance(settings, dict) else settings if isinstance(settings, list | tuple) else ():
+        _check_classes(value, path)
+
+
+def _known_class(class_path: Any, path: str | os.PathLike[str]) -> type:
+    """Find a class without importing anything: a checkpoint may come from a stranger, and importing is executing.
+
+    A function is refused whatever it returns, and so is all of torch but layers, losses and optimizers: parts of it compile
+    text.
+    """
+    module, _, name = str(class_path).rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    ours = module.startswith(("lab.", "torch.nn.", "torch.optim.")) or module in ("torch.nn", "torch.optim")
+    if not ours and module.partition(".")[0] == "torch":
+        found = None
+    if not (isinstance(found, type) and issubclass(found, nn.Module | Optimizer | LRScheduler)):
+        raise ValueError(f"{path} names {class_path}, which is not a known class; if you trust the file, import it first")
+    return found

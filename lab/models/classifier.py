@@ -1,5 +1,7 @@
 """Classification by a linear layer on an embedding."""
 
+from typing import Any
+
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
@@ -45,6 +47,21 @@ class Classifier(Family):
         """Return logits (N, num_classes) of images (N, C, H, W)."""
         logits: Tensor = self.head(self.encoder(images))
         return logits
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make sure that the data number the classes as those the head was trained on.
+
+        Raises:
+            ValueError: naming both lists of classes.
+        """
+        super().on_load_checkpoint(checkpoint)
+        trained_on = checkpoint.get("preparation", {}).get("class_names")
+        asked_for = getattr(getattr(self._trainer, "datamodule", None), "class_names", trained_on)
+        if trained_on != asked_for:
+            raise ValueError(
+                f"the checkpoint was trained on the classes {', '.join(trained_on)}, but the data has "
+                f"{', '.join(asked_for)}: give data.classes the same ones in the same order"
+            )
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and the share of images classified right."""

@@ -6,24 +6,28 @@ import logging
 import os
 from typing import Any
 
+import torch
+
 log = logging.getLogger(__name__)
 
 
 def family_recipe(family: type, arguments: dict[str, Any]) -> dict[str, Any]:
     """Describe a family by its arguments, whether they were read from a config or made in Python.
 
-    What cannot be described is left out, with a warning, and must be given to ``load_from_checkpoint``.
+    What cannot be described is left out, with a warning, and must be given again to ``lab.models.load``.
     """
     described: dict[str, Any] = {
         "_class_path": f"{family.__module__}.{family.__qualname__}",
         "_instantiator": "lightning.pytorch.cli.instantiate_module",
     }
+    left_out = []
     for name, value in arguments.items():
         try:
             described.setdefault(name, recipe(value))
         except ValueError as error:
-            log.warning("the checkpoint cannot make %r again (%s): give it to load_from_checkpoint", name, error)
-    return described
+            left_out.append(name)
+            log.warning("a checkpoint cannot tell how to make %r again (%s); give it to lab.models.load", name, error)
+    return {**described, "_left_out": left_out}
 
 
 def recipe(value: Any) -> Any:
@@ -31,13 +35,16 @@ def recipe(value: Any) -> Any:
 
     A ``functools.partial`` of a class, as optimizers are given, is described by its class and keywords. Any other object is
     described by the arguments of its constructor, which it must have kept as attributes of the same names, as the classes
-    of lab and most of torch do.
+    of lab and most of torch do; an object made again from them is compared with it.
 
     Raises:
         ValueError: naming the class, if an object has not kept them.
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    for plain in (bool, int, float, str):  # NumPy's numbers, which a checkpoint may not hold, become Python's
+        if isinstance(value, plain):
+            return plain(value)
+    if value is None:
+        return None
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list | tuple):
@@ -61,17 +68,31 @@ def made_by(maker: Any) -> Any:
 
 def _path(named: Any) -> str:
     path = f"{getattr(named, '__module__', '?')}.{getattr(named, '__qualname__', '?')}"
-    if not inspect.isclass(named) or "<" in path:
-        raise ValueError(f"{path} is not a class that could be imported again")
+    if not inspect.isclass(named) or "<" in path or path.startswith("__main__."):
+        raise ValueError(f"{path} is not a class that another program could import")
     return path
 
 
 def _constructor_arguments(made: Any) -> dict[str, Any]:
-    """Collect what an object was made with from its attributes; an argument it has not kept must default to None."""
+    """Collect what an object was made with from its attributes; one it has not kept must default to None."""
     parameters = inspect.signature(type(made)).parameters.values()
-    arguments = {p.name: getattr(made, p.name, p.default) for p in parameters}
     for parameter in parameters:
-        kept = hasattr(made, parameter.name) or parameter.default is None
-        if not kept or hasattr(arguments[parameter.name], "grad_fn"):
+        kept = getattr(made, parameter.name, parameter.default)
+        if kept is parameter.empty or isinstance(kept, torch.Tensor):
             raise ValueError(f"{_path(type(made))} has not kept its argument {parameter.name!r} under that name")
+    arguments = {p.name: getattr(made, p.name, p.default) for p in parameters}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            again = type(made)(**arguments)
+    except Exception as error:
+        raise ValueError(f"{_path(type(made))} cannot be made from its attributes: {error}") from error
+    if _looks(again) != _looks(made):
+        raise ValueError(f"{_path(type(made))} has not kept its arguments as they were given")
     return arguments
+
+
+def _looks(made: Any) -> dict[str, Any]:
+    """Return the plain attributes of an object and the shapes of its tensors, by name."""
+    plain = {name: value for name, value in vars(made).items() if isinstance(value, bool | int | float | str | tuple | None)}
+    state = made.state_dict() if isinstance(made, torch.nn.Module) else {}
+    return {**plain, "training": None, **{name: tuple(tensor.shape) for name, tensor in state.items()}}

@@ -1,0 +1,42 @@
+"""The optimizer and the learning rate schedule of a run."""
+
+import inspect
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+
+from lab.models.recipe import made_by
+
+
+def optimizer_and_schedule(
+    model: LightningModule, make_optimizer: OptimizerCallable, make_scheduler: LRSchedulerCallable | None
+) -> Any:
+    """Make the optimizer of all parameters that train, and its scheduler, as ``configure_optimizers`` returns them.
+
+    A scheduler that takes ``total_steps`` is told the steps of the run and advances every step, any other every epoch; one
+    that waits for a plateau watches the score it names, else ``val/loss``.
+    """
+    optimizer = make_optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
+    if make_scheduler is None:
+        return optimizer
+    takes_steps = "total_steps" in inspect.signature(made_by(make_scheduler)).parameters
+    options = {"total_steps": model.trainer.estimated_stepping_batches} if takes_steps else {}
+    scheduler = make_scheduler(optimizer, **options)
+    schedule = {"scheduler": scheduler, "interval": "step" if takes_steps else "epoch"}
+    return {"optimizer": optimizer, "lr_scheduler": {**schedule, "monitor": getattr(scheduler, "monitor", "val/loss")}}
+
+
+def check_schedule(trainer: Trainer) -> None:
+    """Refuse to go on from a checkpoint whose schedule ends before the run does.
+
+    Raises:
+        ValueError: naming both lengths.
+    """
+    for config in trainer.lr_scheduler_configs:
+        steps = getattr(config.scheduler, "total_steps", None)
+        if steps is not None and steps < trainer.estimated_stepping_batches:
+            raise ValueError(
+                f"the learning rate schedule of the checkpoint ends after {steps} steps and the run after "
+                f"{trainer.estimated_stepping_batches:.0f}: resume with the trainer.max_epochs it was started with"
+            )

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from lab.callbacks.console import EpochLog
+from lab.callbacks.defaults import default_callbacks
+from lab.callbacks.monitor import MonitorCheck
+from lab.data import Synthetic
+from lab.models import Classifier
+from lab.nets import MLP
+
+
+def _fit(callbacks: list[pl.Callback], lr: float = 1e-3, **options: int) -> pl.Trainer:
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        **options,  # type: ignore[arg-type]
+    )
+    torch.manual_seed(0)
+    model = Classifier(MLP(hidden_sizes=(4,)), 3, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=lr))
+    trainer.fit(model, Synthetic(num_classes_made=3, num_train_images=60, num_test_images=9, batch_size=10))
+    return trainer
+
+
+def test_a_line_of_the_epoch_log_holds_the_scores_of_its_own_epoch(tmp_path: Path) -> None:
+    class Kept(pl.Callback):
+        losses: list[str] = []
+
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            if trainer.current_epoch:
+                self.losses.append(f"train/loss {trainer.callback_metrics['train/loss'].item():.4f}")
+
+    kept = Kept()
+    _fit([kept, EpochLog(tmp_path / "epochs.log", echo=False)], max_epochs=4, check_val_every_n_epoch=2)
+    lines = (tmp_path / "epochs.log").read_text().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/4", "epoch 2/4", "epoch 3/4", "epoch 4/4"]
+    assert ["val/loss" in line for line in lines] == [False, True, False, True]
+    assert len(set(kept.losses)) == 3
+    assert all(loss in line for loss, line in zip(kept.losses, lines[:3], strict=True))
+
+
+@pytest.mark.parametrize("monitor", ["train/los", "val/acuracy"])
+def test_a_score_that_is_never_logged_is_found_without_a_sanity_check_too(monitor: str) -> None:
+    with pytest.raises(ValueError, match=rf"callbacks\.monitor '{monitor}' is not logged by Classifier; did you mean"):
+        _fit([MonitorCheck(monitor)], max_epochs=3, num_sanity_val_steps=0)
+
+
+def test_an_average_over_training_may_be_monitored() -> None:
+    assert _fit([MonitorCheck("train/loss")], max_epochs=2).current_epoch == 2
+
+
+def test_training_that_diverged_stops_with_the_likely_cause() -> None:
+    with pytest.raises(ValueError, match=r"train/loss is (nan|inf): training has diverged; lower the learning rate"):
+        _fit([MonitorCheck("val/accuracy")], lr=1e30, max_epochs=5)
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/loss", "min"), ("test/eer", "min"), ("val/map@r", "max")])
+def test_the_best_of_a_loss_or_error_rate_is_its_lowest_and_of_others_their_highest(
+    tmp_path: Path, monitor: str, mode: str
+) -> None:
+    modes = [callback.mode for callback in default_callbacks(tmp_path, monitor) if hasattr(callback, "mode")]
+    assert modes == [mode, mode]
