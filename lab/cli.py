@@ -135,7 +135,7 @@ class LabCLI(LightningCLI):
         config = self.config.clone()
         for key in ("config", "debug"):
             config.pop(key, None)
-        self.parser.save(config, folder / "config.yaml", skip_none=False, overwrite=True, multifile=False)
+        self.parser.save(config, folder / "config.yaml", skip_unset=False, overwrite=True, multifile=False)
         return folder
 
 

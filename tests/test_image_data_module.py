@@ -336,7 +336,10 @@ def test_devices_share_out_the_images_of_an_epoch(world_size: int) -> None:
 
 def _augmented(rank: int, step: int, seed: int) -> Tensor:
     data = _made(augmentation=AUGMENTATION, seed=seed, validation_size=12)
-    trainer = SimpleNamespace(global_rank=rank, training=True, fit_loop=SimpleNamespace(total_batch_idx=step))
+    module = SimpleNamespace(dtype=torch.float32)
+    trainer = SimpleNamespace(
+        global_rank=rank, training=True, fit_loop=SimpleNamespace(total_batch_idx=step), lightning_module=module
+    )
     data.trainer = trainer  # type: ignore[assignment]
     return data.on_after_batch_transfer(data.splits["train"][:8], 0)[0]
 
