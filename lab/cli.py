@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
@@ -70,7 +71,10 @@ class LabCLI(LightningCLI):
             raise ValueError(explain(error.message or "", configs, sys.argv[1:], keys)) from error
 
     def before_instantiate_classes(self) -> None:
-        """Name the run, and let the data follow the run's seed where it has none of its own."""
+        """Refuse more devices than there are, name the run, and let the data follow the run's seed where it has none of its own."""
+        devices, available = self.config.trainer.devices, max(os.cpu_count() or 1, torch.cuda.device_count())
+        if str(devices).isdigit() and int(devices) > available:
+            raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")
         if self.config.name is None:
             self.config.name = Path(str(self.config.config[0])).stem if self.config.config else "run"
         options = self.config.data.get("init_args")

@@ -119,6 +119,8 @@ def test_a_mistake_on_the_command_line_is_said_in_one_line(
         (["--data.num_images_per_class", "3"], "class 'pattern 0' has 3 training images, fewer than data.samples_per_class 4"),
         (["--data.classes", "11"], "data.classes asks for 11 classes; Synthetic has 10"),
         (["--data.classes", "[pattern 1, patern 2]"], "did you mean 'pattern 2'?"),
+        (["--data.validation_size", "1.5"], "data.validation_size must be a share below 1 or a whole number, not 1.5"),
+        (["--trainer.devices", "9999"], "trainer.devices 9999 is more than the"),
         (["--data.validation_size", "5000"], "data.validation_size 5000 leaves nothing to train on"),
         (["--data.augmentation.rotate", "-3"], "data.augmentation.rotate must be from 0 to 180, not -3"),
         (["--model.encoder.depth", "6"], "depth 6 halves the image 6 times and needs 64 pixels a side"),

@@ -59,6 +59,8 @@ class ImageDataModule(LightningDataModule):
             value = locals()[name]
             if value is not None and not value > 0:
                 raise ValueError(f"data.{name} must be positive, not {value}")
+        if validation_size is not None and validation_size >= 1 and validation_size != int(validation_size):
+            raise ValueError(f"data.validation_size must be a share below 1 or a whole number, not {validation_size}")
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.samples_per_class = samples_per_class
