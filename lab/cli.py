@@ -71,7 +71,7 @@ class LabCLI(LightningCLI):
             raise ValueError(explain(error.message or "", configs, sys.argv[1:], keys)) from error
 
     def before_instantiate_classes(self) -> None:
-        """Refuse more devices than there are, name the run, and let the data follow the run's seed where it has none of its own."""
+        """Refuse more devices than there are, name the run, and give data without a seed of its own the run's."""
         devices, available = self.config.trainer.devices, max(os.cpu_count() or 1, torch.cuda.device_count())
         if str(devices).isdigit() and int(devices) > available:
             raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")

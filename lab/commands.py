@@ -68,7 +68,7 @@ def _run(command: Callable[[], None]) -> None:
     warnings.filterwarnings("ignore", module="lightning")  # advice on worker processes, and its own deprecations
     try:
         command()
-    except (ValueError, MisconfigurationException) as error:
+    except (ValueError, OSError, MisconfigurationException) as error:
         if "--debug" in sys.argv:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
