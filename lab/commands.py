@@ -10,6 +10,7 @@ from pathlib import Path
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lab.cli import LabCLI, given
+from lab.models import read_checkpoint
 from lab.runs import environment, print_next, print_scores, write_json
 
 
@@ -34,9 +35,11 @@ def _fit() -> None:
 
 def _test() -> None:
     paths = given("--ckpt_path")
-    if not paths:
+    if not paths and not {"-h", "--help"} & set(sys.argv):
         raise ValueError("name the checkpoint to test: --ckpt_path lightning_logs/NAME/version_0/checkpoints/best.ckpt")
-    own_config = Path(paths[-1]).parent.parent / "config.yaml"
+    own_config = Path(paths[-1]).parent.parent / "config.yaml" if paths else Path()
+    if paths:
+        read_checkpoint(paths[-1])
     if not given("--config", "-c") and own_config.is_file():
         sys.argv[1:1] = ["--config", str(own_config)]
     cli = LabCLI(suffix="_test")

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "explain": set(),
     "runs": set(),
     "cli": {"callbacks", "data", "explain", "models", "runs"},
-    "commands": {"cli", "runs"},
+    "commands": {"cli", "models", "runs"},
 }
 
 

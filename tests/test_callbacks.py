@@ -64,5 +64,23 @@ def test_training_that_diverged_stops_with_the_likely_cause() -> None:
 def test_the_best_of_a_loss_or_error_rate_is_its_lowest_and_of_others_their_highest(
     tmp_path: Path, monitor: str, mode: str
 ) -> None:
-    modes = [callback.mode for callback in default_callbacks(tmp_path, monitor) if hasattr(callback, "mode")]
+    choosing = [callback for callback in default_callbacks(tmp_path, monitor) if getattr(callback, "monitor", None) == monitor]
+    modes = [callback.mode for callback in choosing if hasattr(callback, "mode")]
     assert modes == [mode, mode]
+
+
+def test_the_last_checkpoint_is_of_the_last_epoch_whichever_was_best(tmp_path: Path) -> None:
+    trainer = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=default_callbacks(tmp_path, "val/loss", mode="max", learning_rate=False, model_summary=False),
+    )
+    model = Classifier(MLP(hidden_sizes=(4,)), 3)
+    trainer.fit(model, Synthetic(num_classes_made=3, num_train_images=60, num_test_images=9, batch_size=10))
+    epochs = [torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"] for name in ("best", "last")]
+    assert epochs == [0, 2]
+    assert trainer.checkpoint_callback is not None
+    assert str(trainer.checkpoint_callback.best_model_path).endswith("best.ckpt")  # type: ignore[attr-defined]

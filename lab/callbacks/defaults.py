@@ -58,8 +58,7 @@ def default_callbacks(
     if progress_bar and terminal:
         chosen.append(RunProgressBar())
     if checkpoints and run_folder is not None:
-        best = ModelCheckpoint(
-            run_folder / "checkpoints", "best", monitor, mode=best_is, save_last=True, enable_version_counter=False
-        )
-        chosen.append(best)
+        folder = run_folder / "checkpoints"
+        chosen.append(ModelCheckpoint(folder, "best", monitor, mode=best_is, enable_version_counter=False))
+        chosen.append(ModelCheckpoint(folder, "last", enable_version_counter=False))
     return chosen

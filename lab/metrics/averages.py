@@ -20,7 +20,7 @@ class Averages(Metric):
 
     def update(self, values: dict[str, Tensor], num_images: int) -> None:
         """Add values, each a mean over ``num_images`` images, by name; every batch has the same names."""
-        for name in values.keys() - set(self.names):
+        for name in sorted(values.keys() - set(self.names)):  # in one order on all ranks, by which they are summed
             self.add_state(f"total_{name}", default=self.num_images.new_zeros(()), dist_reduce_fx="sum")
             self.names = sorted([*self.names, name])
         self.num_images += num_images

@@ -56,14 +56,14 @@ class EmbeddingMetrics(Metric):
         embeddings, labels = dim_zero_cat(self.embeddings), dim_zero_cat(self.labels)
         not_defined = torch.tensor(torch.nan, device=embeddings.device)
         if not all(part.isfinite().all() for part in (*self.embeddings, *self.gallery)):
-            names = ["recall@1", "map@r", "auc", "eer"] + ["nearest_neighbor_accuracy"] * bool(self.gallery)
+            names = ["recall@1", "map@r", "auc", "eer"] + ["nearest_neighbor_accuracy"] * bool(len(self.gallery))
             return dict.fromkeys(names, not_defined)
         scores = {"recall@1": recall_at_1(embeddings, labels), "map@r": map_at_r(embeddings, labels)}
         first, second, same = self.draw_pairs(labels, self.num_pairs, torch.Generator().manual_seed(0))
         distances = torch.linalg.vector_norm(embeddings[first] - embeddings[second], dim=1)
         scores["auc"] = area_under_roc(distances, same) if len(same) else not_defined
         scores["eer"] = equal_error_rate(distances, same) if len(same) else not_defined
-        if self.gallery:
+        if len(self.gallery):  # a list, or one tensor of all ranks
             gallery, gallery_labels = dim_zero_cat(self.gallery), dim_zero_cat(self.gallery_labels)
             scores["nearest_neighbor_accuracy"] = nearest_neighbor_accuracy(embeddings, labels, gallery, gallery_labels)
         return scores

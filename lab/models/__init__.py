@@ -1,8 +1,8 @@
 """Model families: what is made of an encoder, and how it is trained and scored."""
 
 from lab.models.base import Family
-from lab.models.checkpoint import check_checkpoint, load
+from lab.models.checkpoint import check_checkpoint, load, read_checkpoint
 from lab.models.classifier import Classifier
 from lab.models.triplet import Triplet
 
-__all__ = ["Classifier", "Family", "Triplet", "check_checkpoint", "load"]
+__all__ = ["Classifier", "Family", "Triplet", "check_checkpoint", "load", "read_checkpoint"]
