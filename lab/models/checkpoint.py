@@ -28,6 +28,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "weights_only" in reason:  # torch would have the user load it unsafely
+            reason = "it holds something else, or is not a checkpoint at all"
         raise ValueError(f"{path} is not a whole checkpoint of weights and settings alone ({reason})") from error
     if not isinstance(checkpoint, dict) or "_class_path" not in checkpoint.get("hyper_parameters", {}):
         raise ValueError(f"{path} is a checkpoint, but not of a family of this project: it does not name its class")
