@@ -10,15 +10,18 @@ import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lab.callbacks import default_callbacks
-from lab.explain import explain, explain_refusal
-from lab.models import Family, check_checkpoint
-from lab.runs import PROJECT, new_run_folder
+from lab.config_files import read_config
+from lab.explain import Complaint, explain, explain_refusal
+from lab.models import Family, check_checkpoint, check_learning_rate, rehearse
+from lab.runs import PROJECT, discard_run_folder, new_run_folder
 
 CONFIGS = PROJECT / "configs"
+# What a model and its encoder are told of the data, where they have such an argument.
+FROM_DATA = {"num_classes": "num_classes", "encoder.init_args.image_shape": "image_shape"}
 CALLBACK_SWITCHES = {
     "enable_checkpointing": Checkpoint,
     "enable_model_summary": ModelSummary,
@@ -58,28 +61,42 @@ class LabCLI(LightningCLI):
         parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint to resume from, or to test.")
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
         parser.add_function_arguments(default_callbacks, "callbacks", skip={"run_folder"}, fail_untyped=False)
-        for name, target in (("num_classes", "num_classes"), ("image_shape", "encoder.init_args.image_shape")):
+        for target, name in FROM_DATA.items():
             parser.link_arguments("data", f"model.init_args.{target}", compute_fn=_attribute(name), apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read configs and arguments; say in one line what is wrong with them."""
+        files = [(path, "") for path in given("--config", "-c")]
+        files += [(path, key) for key in ("data", "model") for path in given(f"--{key}") if path.endswith((".yaml", ".yml"))]
+        entries = [entry for path, key in files if path for entry in read_config(Path(path), key)]
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            configs = [Path(path) for path in given("--config", "-c")]
             keys = [action.dest for action in parser._actions]
-            raise ValueError(explain(error.message or "", configs, sys.argv[1:], keys)) from error
+            raise ValueError(explain(Complaint(error.message or "", entries, sys.argv[1:], keys))) from error
+        seed = self.config.seed_everything
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise ValueError(f"seed_everything must be from 0 to {2**32 - 1}, not {seed}")
 
     def before_instantiate_classes(self) -> None:
         """Refuse more devices than there are, name the run, and give data without a seed of its own the run's."""
+        if self.config.trainer.limit_train_batches == 0:
+            raise ValueError("trainer.limit_train_batches 0 leaves nothing to train on")
         devices, available = self.config.trainer.devices, max(os.cpu_count() or 1, torch.cuda.device_count())
         if str(devices).isdigit() and int(devices) > available:
             raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")
         if self.config.name is None:
             self.config.name = Path(str(self.config.config[0])).stem if self.config.config else "run"
+        if self.config.name in ("", ".", "..") or Path(self.config.name).name != self.config.name:
+            raise ValueError(f"name must be that of a folder below trainer.default_root_dir, not {self.config.name!r}")
+        self.asked_for = self.config.clone()
         options = self.config.data.get("init_args")
         if options is not None and "seed" in options and options.seed is None and self.config.seed_everything is not False:
             options.seed = self.config.seed_everything
+
+    def _add_instantiators(self) -> None:
+        super()._add_instantiators()
+        self.parser.add_instantiator(_FamilyInstantiator(self, "model"), Family, subclasses=True)
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; pass on in their own words what they refuse."""
@@ -91,6 +108,8 @@ class LabCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""
         settings = {**self.config_init.trainer, **kwargs}
+        if self.config.callbacks.patience < 0:
+            raise ValueError(f"callbacks.patience must be 0 or more, not {self.config.callbacks.patience}")
         self._check()
         if not settings["fast_dev_run"]:
             self.run_folder = self._make_run_folder(settings)
@@ -99,15 +118,24 @@ class LabCLI(LightningCLI):
         settings["callbacks"] = self._callbacks(settings)
         for switch, kind in CALLBACK_SWITCHES.items():
             settings[switch] = any(isinstance(callback, kind) for callback in settings["callbacks"])
-        return Trainer(**settings)
+        try:
+            return Trainer(**settings)
+        except Exception as error:
+            discard_run_folder(self.run_folder)
+            raise ValueError(f"trainer: {error}") from error
 
     def _check(self) -> None:
-        """Find what is wrong with the checkpoint and the data before there is a run."""
-        if self.config.ckpt_path is not None:
-            check_checkpoint(self.config.ckpt_path, self.model)
+        """Find what is wrong with the data, with what the model makes of it and with the checkpoint before there is a run."""
         if "LOCAL_RANK" not in os.environ:
             self.datamodule.prepare_data()
-            self.datamodule.setup("fit")
+        self.datamodule.setup("fit")
+        with torch.random.fork_rng(devices=[]):
+            loaders = self.datamodule.val_dataloader()
+            batch = next(iter(loaders[0] if isinstance(loaders, list) else loaders))
+        check_learning_rate(self.model.optimizer, self.model.scheduler)
+        rehearse(self.model, self.datamodule.on_after_batch_transfer([part[:8] for part in batch], 0))
+        if self.config.ckpt_path is not None:
+            check_checkpoint(self.config.ckpt_path, self.model)
 
     def _loggers(self, own: list[Any]) -> list[Logger]:
         """TensorBoard, CSV and the user's own loggers; none at all where the user said false."""
@@ -136,11 +164,19 @@ class LabCLI(LightningCLI):
         inherited = os.environ.get("LAB_RUN_FOLDER") if "LOCAL_RANK" in os.environ else None
         folder = Path(inherited) if inherited else new_run_folder(logs / (self.config.name + self.suffix))
         os.environ["LAB_RUN_FOLDER"] = str(folder)
-        config = self.config.clone()
+        config = self.asked_for
         for key in ("config", "debug"):
             config.pop(key, None)
         self.parser.save(config, folder / "config.yaml", skip_unset=False, overwrite=True, multifile=False)
         return folder
+
+
+class _FamilyInstantiator(_InstantiatorFn):
+    """Lightning's own, but that it records of the data only what the model and its encoder have an argument for."""
+
+    def __call__(self, class_type: type[Any], *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any) -> Any:
+        wanted = {key: value for key, value in applied_instantiation_links.items() if key in self.cli.config}
+        return super().__call__(class_type, *args, applied_instantiation_links=wanted, **kwargs)
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

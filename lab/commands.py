@@ -6,12 +6,14 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lab.cli import LabCLI, given
 from lab.models import read_checkpoint
-from lab.runs import environment, print_next, print_scores, write_json
+from lab.runs import discard_run_folder, environment, print_next, print_scores, write_json
 
 
 def fit() -> None:
@@ -27,10 +29,20 @@ def test() -> None:
 def _fit() -> None:
     cli = LabCLI()
     started = time.perf_counter()
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
+    try:
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
+    except BaseException:
+        if cli.trainer.is_global_zero and not cli.trainer.fit_loop.total_batch_idx + 1:
+            discard_run_folder(cli.run_folder)
+        raise
+    facts: dict[str, Any] = {"resumed_from": cli.config.ckpt_path, "epochs": cli.trainer.current_epoch}
     seconds = {"fit": round(time.perf_counter() - started, 1)}
-    best = getattr(cli.trainer.checkpoint_callback, "best_model_path", "") or None
-    _score(cli, best, seconds, resumed_from=cli.config.ckpt_path)
+    keeper = cli.trainer.checkpoint_callback
+    best = keeper.best_model_path or None if isinstance(keeper, ModelCheckpoint) else None
+    if isinstance(keeper, ModelCheckpoint) and best is not None and keeper.best_model_score is not None:
+        facts["best_epoch"] = read_checkpoint(best)["epoch"] + 1
+        facts["best_score"] = {keeper.monitor: keeper.best_model_score.item()}
+    _score(cli, best, seconds, **facts)
 
 
 def _test() -> None:
@@ -46,7 +58,7 @@ def _test() -> None:
     _score(cli, cli.config.ckpt_path, {})
 
 
-def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **facts: str | None) -> None:
+def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **facts: Any) -> None:
     """Test, show the scores and what to type next, and write them to the run's folder."""
     started = time.perf_counter()
     cli.trainer.test(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True, verbose=False)
@@ -57,10 +69,10 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
     print_scores(f"{type(cli.model).__name__} on {type(cli.datamodule).__name__}", scores)
     if cli.run_folder is None:
         return
-    trained = {"epochs": cli.trainer.fit_loop.epoch_progress.current.completed} if "fit" in seconds else {}
-    record = {**scores, **facts, "seed": cli.config.seed_everything, **trained, "seconds": seconds, "checkpoint": checkpoint}
+    absolute = checkpoint and str(Path(checkpoint).resolve())
+    record = {**scores, **facts, "seed": cli.config.seed_everything, "seconds": seconds, "checkpoint": absolute}
     write_json(cli.run_folder / "metrics.json", {**record, **environment()})
-    print_next(cli.run_folder, checkpoint, trained_in=seconds.get("fit"))
+    print_next(cli.run_folder, record)
 
 
 def _run(command: Callable[[], None]) -> None:

@@ -1,93 +1,176 @@
 """What was wrong with a configuration, in one line: the key, its place, the nearest right one."""
 
 import difflib
-import importlib
-import inspect
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-import yaml
+from lab.config_files import Entry, keys_of_classes, parameters, public_names
+
+# Where classes are looked for that are named wrongly, by the last part of the key.
+CLASSES_OF = {
+    "data": ["lab.data"],
+    "model": ["lab.models"],
+    "encoder": ["lab.nets"],
+    "loss": ["lab.losses", "torch.nn"],
+    "optimizer": ["torch.optim"],
+    "scheduler": ["torch.optim.lr_scheduler"],
+    "callbacks": ["lightning.pytorch.callbacks"],
+}
 
 
-def explain(message: str, configs: list[Path], arguments: list[str], keys: Iterable[str]) -> str:
-    """Turn what the parser says into one line.
+@dataclass(frozen=True)
+class Complaint:
+    """What the parser says, and what it was given.
 
     Args:
         message: the parser's message, of any number of lines.
-        configs: the config files that were read, in order.
+        entries: what stands in the configs, in the order in which they are read.
         arguments: the command line.
         keys: every key the parser knows, dotted.
     """
-    broken = _syntax_error(configs)
-    if broken:
-        return broken
-    path = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
-    unrecognized = re.search(r"unrecognized arguments: (--)?([^\s=]+)", message)
-    if unrecognized:
-        dashes, name = unrecognized.groups()
-        return f"unrecognized argument {dashes or ''}{name}{_nearest(name, keys) if dashes else ''}"
-    rejected = re.search(r"(?:Group '([\w.]+)' does not accept option|Option) '([\w.]+)'", message)
-    if rejected:
-        return _unknown_key(message, path, rejected, configs, arguments, keys)
-    missing_file = re.search(r"(?:Expected a path but|File does not exist:) '?(\S+\.(?:ya?ml|json))", message)
-    if missing_file:
-        return f"{path or '--config'}: {_no_file(Path(missing_file[1]))}"
-    missing_class = re.search(r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'", message)
-    if missing_class:
-        module, name, no_module = missing_class.groups()
-        return f"{path}: {_not_importable(message, module, name, no_module, configs, arguments)}"
-    kinds = _expected_kinds(message)
-    if kinds and path:
-        value = re.search(r"(?:Got value: |Given value: |val=')(.*?)(?:\. Got value|'|\n|$)", message)
-        place = _place(path, configs, arguments)
-        return f"{path} must be {' or '.join(kinds)}, not {value[1] if value else '?'!r}{place}"
-    if "arguments are required" in message:
-        return f"{message.strip()}: name a config, such as --config configs/triplet.yaml"
-    return " ".join(message.split())
+
+    message: str
+    entries: list[Entry]
+    arguments: list[str]
+    keys: list[str]
+
+    @property
+    def path(self) -> str:
+        """The dotted key that is complained about."""
+        return ".".join(re.findall(r'Parser key "([\w.]+)"', self.message))
+
+    def place(self, name: str) -> str:
+        """Say where a dotted key or a class path stands: on the command line, or in which line of which file."""
+        option = re.escape(name).replace(r"\.", r"(\.init_args)?\.")
+        if any(argument == name or re.match(rf"--{option}(=|$)", argument) for argument in self.arguments):
+            return " (on the command line)"
+        found = [entry for entry in self.entries if name in (entry.key, entry.value)]
+        return f" ({found[-1].path}:{found[-1].line})" if found else ""
+
+
+def explain(complaint: Complaint) -> str:
+    """Turn what the parser says into one line."""
+    for pattern, say in KINDS:
+        found = re.search(pattern, complaint.message, re.MULTILINE)
+        if found:
+            return say(complaint, found)
+    return " ".join(complaint.message.split())
 
 
 def explain_refusal(message: str) -> str:
     """Take what a class said when it refused its arguments out of what the parser put around it."""
-    refusal = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", message, re.DOTALL)
-    return refusal[1] if refusal else message
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    first = next((i for i, line in enumerate(lines) if line == "Errors:"), -1) + 1
+    said = [line for line in lines[first:] if line and not line.startswith(AROUND)]
+    return said[0] if first and said else message
 
 
-def _expected_kinds(message: str) -> list[str]:
-    """List the types that a value may have, those of the innermost key and not of what it is part of."""
-    found = re.findall(r"^([ ]*)(?:- )?Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\n]*?)\])", message, re.MULTILINE)
-    innermost = [name or literal for indent, name, literal in found if len(indent) >= len(found[0][0])]
-    return ["null" if kind == "NoneType" else kind for kind in dict.fromkeys(innermost)]
+AROUND = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class", "Problem with given class_path", "Parser key")
 
 
-def _no_file(path: Path) -> str:
-    there = [str(found) for found in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-    return f"there is no file {path}{_nearest(str(path), there)}"
+def _unrecognized(complaint: Complaint, found: re.Match[str]) -> str:
+    dashes, name = found.groups()
+    if not dashes:
+        advice = f"; a config is given by --config {name}" if name.endswith((".yaml", ".yml")) else ""
+        return f"unrecognized argument {name}{advice}"
+    keys = {*complaint.keys, *keys_of_classes(complaint.entries)}
+    ends = sorted(key for key in keys if key.rpartition(".")[2] == name)
+    near = difflib.get_close_matches(name, sorted(keys), n=1, cutoff=0.6)
+    if not near:
+        last_parts = {key.rpartition(".")[2]: key for key in complaint.keys}
+        near = [last_parts[end] for end in difflib.get_close_matches(name, last_parts, n=2, cutoff=0.7)]
+    advice = " or ".join(f"'--{key}'" for key in dict.fromkeys([*ends, *near]))
+    return f"unrecognized argument --{name}" + (f"; did you mean {advice}?" if advice else "")
 
 
-def _not_importable(message: str, module: str, name: str, no_module: str, configs: list[Path], arguments: list[str]) -> str:
-    given = re.findall(r"given class_path '([^']*)'", message)
-    if no_module:
-        path = next((class_path for class_path in given if class_path.startswith(no_module)), no_module)
-        return f"{path} cannot be imported: there is no module {no_module}{_place(path, configs, arguments)}"
-    near = _nearest(name, _public_names(module))
-    return f"{module}.{name} cannot be imported: {module} has no {name}{near}{_place(f'{module}.{name}', configs, arguments)}"
+def _without_value(complaint: Complaint, found: re.Match[str]) -> str:
+    following = [*complaint.arguments[1:], "--"]
+    bare = [name for name, value in zip(complaint.arguments, following, strict=True) if value.startswith("--")]
+    name = next((name for name in bare if re.match(rf"{found[1]}(\.[^=]*)?$", name)), found[1])
+    return f"{name} needs a value" + (", the class to explain, such as lab.nets.ConvNet" if name.endswith(".help") else "")
 
 
-def _unknown_key(
-    message: str, path: str, rejected: re.Match[str], configs: list[Path], arguments: list[str], keys: Iterable[str]
-) -> str:
-    group, key = rejected.groups()
-    owner = re.findall(r"class_path[ =]'([^']+)'", message[: rejected.end() + 100].replace("given class_path", "class_path"))
+def _unknown_key(complaint: Complaint, found: re.Match[str]) -> str:
+    group, key = found.groups()
+    until_there = complaint.message[: found.end() + 100]
+    owner = re.findall(r"class_path[ =]'([^']+)'", until_there.replace("given class_path", "class_path"))
+    if owner and owner[-1].endswith((".Family", ".LightningDataModule")):  # which the parser takes where no class is named
+        return f"{complaint.path} must name its class by class_path{complaint.place(complaint.path)}"
     if owner:
-        known: Iterable[str] = _parameters(owner[-1])
-        where, what = f"{path}.{key}", owner[-1]
+        known, where, what = parameters(owner[-1]), f"{complaint.path}.{key}", owner[-1]
     else:
         prefix = f"{group}." if group else ""
         key = key if group else key.split(".")[0]
-        known = {known_key[len(prefix) :].split(".")[0] for known_key in keys if known_key.startswith(prefix)}
+        known = {name.removeprefix(prefix).split(".")[0] for name in complaint.keys if name.startswith(prefix)}
         where, what = prefix + key, group or "a config"
-    return f"unknown key {where}: {what} has no {key!r}{_nearest(key, known)}{_place(where, configs, arguments)}"
+    return f"unknown key {where}: {what} has no {key!r}{_nearest(key, known)}{complaint.place(where)}"
+
+
+def _no_file(complaint: Complaint, found: re.Match[str]) -> str:
+    return f"{complaint.path or '--config'}: there is no file {found[1]}"
+
+
+def _not_importable(complaint: Complaint, found: re.Match[str]) -> str:
+    module, name, no_module = found.groups()
+    start = f"{complaint.path}: " if complaint.path else ""
+    if no_module:
+        given = re.findall(r"given class_path '([^']*)'", complaint.message)
+        path = next((class_path for class_path in given if class_path.startswith(no_module)), no_module)
+        return f"{start}{path} cannot be imported: there is no module {no_module}{complaint.place(path)}"
+    path, near = f"{module}.{name}", _nearest(name, public_names(module))
+    return f"{start}{path} cannot be imported: {module} has no {name}{near}{complaint.place(path)}"
+
+
+def _missing_arguments(complaint: Complaint, found: re.Match[str]) -> str:
+    path = complaint.path
+    if not path:
+        return f"{found[0].strip()}: name a config, such as --config configs/triplet.yaml"
+    class_path = re.findall(r"class_path='([\w.]+)'", complaint.message.split("Given value", 1)[-1])
+    inner = re.findall(r"given class_path '([\w.]+)'", complaint.message)
+    name = inner[-1] if len(inner) > path.count(".") else (class_path or ["the class"])[0]
+    keys = " and ".join(f"{path}.{argument.strip()}" for argument in found[1].split(","))
+    return f"{path}: {name} needs {found[1]}; set {keys}{complaint.place(path)}"
+
+
+def _several_classes(complaint: Complaint, found: re.Match[str]) -> str:
+    path = complaint.path
+    return f"{path}: several classes are called {found[1]}; write one in full: {found[2]}{complaint.place(path)}"
+
+
+def _wrong_class(complaint: Complaint, found: re.Match[str]) -> str:
+    given = re.search(r"Import path ([\w.]+) does|Expected a path but (\S+) either|Given value: (\S+)", complaint.message)
+    named = next(filter(None, given.groups())) if given else "it"
+    return f"{complaint.path} must be a {found[1]}, which {named} is not{complaint.place(complaint.path)}"
+
+
+def _no_class_path(complaint: Complaint, found: re.Match[str]) -> str:
+    path = complaint.path
+    known: dict[str, str] = {}
+    for module in CLASSES_OF.get(path.rpartition(".")[2], ()):
+        known |= {name.lower(): f"{module}.{name}" for name in public_names(module)}
+    near = difflib.get_close_matches(found[1].rpartition(".")[2].lower(), known, n=1, cutoff=0.6)
+    advice = (
+        f"did you mean {known[near[0]]!r}?"
+        if near
+        else f"write it in full, such as {next(iter(known.values()), 'my_module.MyClass')}"
+    )
+    return f"{path}: there is no class {found[1]!r}; {advice}{complaint.place(path)}"
+
+
+def _no_class_named(complaint: Complaint, found: re.Match[str]) -> str:
+    path = complaint.path
+    return f"{path} must name a {found[1]} by class_path, and its arguments by init_args{complaint.place(path)}"
+
+
+def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
+    """Name the types that a value may have, those of the innermost key and not of what it is part of."""
+    expected = re.compile(r"^([ ]*)(?:- )?Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\n]*?)\])", re.MULTILINE)
+    all_kinds = expected.findall(complaint.message)
+    kinds = dict.fromkeys(name or literal for indent, name, literal in all_kinds if len(indent) >= len(all_kinds[0][0]))
+    value = re.search(r"(?:Got value: |Given value: |val=')(.*?)(?:\. Got value|'|\n|$)", complaint.message)
+    allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
+    return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -99,49 +182,16 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; it has {', '.join(sorted(by_lower.values()))}" if 0 < len(by_lower) <= 12 else ""
 
 
-def _parameters(class_path: str) -> set[str]:
-    """Name the arguments of a class, with those that it passes on to its ancestors."""
-    module, _, name = class_path.rpartition(".")
-    named = getattr(importlib.import_module(module), name) if module else object
-    classes = inspect.getmro(named) if inspect.isclass(named) else (named,)
-    makers = [maker.__init__ if inspect.isclass(maker) else maker for maker in classes if maker is not object]
-    parameters = [p for maker in makers for p in inspect.signature(maker).parameters.values()]
-    return {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self"}
-
-
-def _public_names(module: str) -> list[str]:
-    return [name for name, value in vars(importlib.import_module(module)).items() if inspect.isclass(value)]
-
-
-def _place(name: str, configs: list[Path], arguments: list[str]) -> str:
-    """Say where a dotted key or a class path stands: on the command line, or in which line of which file."""
-    option = re.escape(name).replace(r"\.", r"(\.init_args)?\.")
-    if any(argument == name or re.match(rf"--{option}(=|$)", argument) for argument in arguments):
-        return " (on the command line)"
-    for config in reversed(configs):
-        for key, value, line in _entries(yaml.compose(config.read_text(encoding="utf-8"), yaml.SafeLoader)):
-            if name in (key, value):
-                return f" ({config}:{line})"
-    return ""
-
-
-def _entries(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, str, int]]:
-    """Walk through a config: the dotted key of each entry, its value where that is not a mapping, and its line."""
-    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-        dotted = prefix if key.value == "init_args" else f"{prefix}.{key.value}".lstrip(".")
-        yield dotted, str(value.value) if isinstance(value, yaml.ScalarNode) else "", key.start_mark.line + 1
-        yield from _entries(value, dotted)
-
-
-def _syntax_error(configs: list[Path]) -> str:
-    for config in configs:
-        try:
-            yaml.compose(config.read_text(encoding="utf-8"), yaml.SafeLoader)
-        except FileNotFoundError:
-            return f"--config: {_no_file(config)}"
-        except yaml.MarkedYAMLError as error:
-            line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-            return f"{config}{line} is not YAML: {error.problem}"
-        except (OSError, UnicodeDecodeError) as error:
-            return f"{config} cannot be read: {error}"
-    return ""
+KINDS: tuple[tuple[str, Callable[[Complaint, re.Match[str]], str]], ...] = (
+    (r"unrecognized arguments: (--)?([^\s=]+)", _unrecognized),
+    (r"argument (?:-\w/)?(--[\w.]+): expected one argument", _without_value),
+    (r"(?:Group '([\w.]+)' does not accept option|Option) '([\w.]+)'", _unknown_key),
+    (r"(?:Expected a path but|File does not exist:) '?(\S+\.(?:ya?ml|json))", _no_file),
+    (r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'", _not_importable),
+    (r"the following arguments are required: (.*)", _missing_arguments),
+    (r"Multiple subclasses with name (\w+)\..*ambiguity: (.*?)\.?$", _several_classes),
+    (r"does not correspond to a subclass of (\w+)", _wrong_class),
+    (r"Not a valid subclass of (\w+)", _no_class_named),
+    (r"Expected a dot import path string: (\S+)", _no_class_path),
+    (r"Expected an? (?:<class|typing\.Literal)", _wrong_type),
+)

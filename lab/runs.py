@@ -1,9 +1,11 @@
 """The folder of a run, and the record it leaves there."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,15 @@ def new_run_folder(parent: Path) -> Path:
             return parent / f"version_{number}"
         except FileExistsError:
             number += 1
+
+
+def discard_run_folder(folder: Path | None) -> None:
+    """Remove the folder of a run in which nothing has happened, with those above it that this leaves empty."""
+    if folder is None:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
 
 
 def environment() -> dict[str, Any]:
@@ -62,16 +73,18 @@ def print_scores(title: str, scores: dict[str, float]) -> None:
     _console().print(table)
 
 
-def print_next(run_folder: Path, checkpoint: str | None, trained_in: float | None) -> None:
-    """Print where the results are, and the commands that a user types next."""
+def print_next(run_folder: Path, record: dict[str, Any]) -> None:
+    """Print where the results of a run are, and the commands that a user types next."""
     console = _console()
-    if trained_in is not None:
-        console.print(f"trained in {trained_in} s")
+    if "fit" in record["seconds"]:
+        console.print(f"trained {record['epochs']} epochs in {record['seconds']['fit']} s")
     console.print(f"scores:          {_short(run_folder / 'metrics.json')}")
-    if checkpoint is not None and trained_in is not None:
-        console.print(f"best checkpoint: {_short(Path(checkpoint))}\n\nnext:")
+    if "best_epoch" in record:
+        checkpoint = _short(Path(record["checkpoint"]))
+        ((name, score),) = record["best_score"].items()
+        console.print(f"best checkpoint: {checkpoint}, of epoch {record['best_epoch']} with {name} {score:.4f}\n\nnext:")
         console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
-        console.print(f"  python {_short(PROJECT / 'scripts' / 'test.py')} --ckpt_path {_short(Path(checkpoint))}")
+        console.print(f"  python {_short(PROJECT / 'scripts' / 'test.py')} --ckpt_path {checkpoint}")
 
 
 def _console() -> Console:

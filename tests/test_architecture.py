@@ -12,9 +12,10 @@ MAY_IMPORT = {
     "plots": set(),
     "models": {"models", "nets", "losses", "metrics"},
     "callbacks": {"callbacks", "plots"},
-    "explain": set(),
+    "config_files": set(),
+    "explain": {"config_files"},
     "runs": set(),
-    "cli": {"callbacks", "data", "explain", "models", "runs"},
+    "cli": {"callbacks", "config_files", "data", "explain", "models", "runs"},
     "commands": {"cli", "models", "runs"},
 }
 

@@ -45,6 +45,10 @@ def test_a_fit_leaves_everything_in_a_new_folder_and_says_what_to_type_next(
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert record["seconds"]["fit"] > 0
     assert record["epochs"] == 2
+    with (run / "metrics.csv").open() as file:
+        by_epoch = [float(row["val/map@r"]) for row in csv.DictReader(file) if row.get("val/map@r")]
+    assert record["best_score"] == {"val/map@r": pytest.approx(max(by_epoch))}
+    assert record["best_epoch"] == by_epoch.index(max(by_epoch)) + 1
 
     lines = (run / "epochs.log").read_text().splitlines()
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
@@ -55,7 +59,7 @@ def test_a_fit_leaves_everything_in_a_new_folder_and_says_what_to_type_next(
 
     resolved = yaml.safe_load((run / "config.yaml").read_text())
     assert resolved["model"]["init_args"]["encoder"]["init_args"]["width"] == 4
-    assert resolved["data"]["init_args"]["seed"] == 3
+    assert (resolved["seed_everything"], resolved["data"]["init_args"]["seed"]) == (3, None)  # another seed is one option
     best = "runs/triplet/version_0/checkpoints/best.ckpt"
     for part in (f"best checkpoint: {best}", "tensorboard --logdir runs", f"test.py --ckpt_path {best}"):
         assert part in done.stdout
@@ -82,6 +86,13 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         "    def __init__(self, image_shape, units: int = 8):\n"
         "        super().__init__()\n"
         "        self.layer = torch.nn.Linear(image_shape[0] * image_shape[1] * image_shape[2], units)\n"
+        "    def forward(self, images):\n"
+        "        return self.layer(images.flatten(1))\n"
+        "class SmallNet(torch.nn.Module):\n"
+        "    embedding_size = 6\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.LazyLinear(6)\n"
         "    def forward(self, images):\n"
         "        return self.layer(images.flatten(1))\n"
         "class Loss(torch.nn.Module):\n"
@@ -111,6 +122,58 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
     assert checkpoint["state_dict"]["head.weight"].shape == (4, 6)
     tested = script("test.py", "--ckpt_path", str(run / "checkpoints" / "best.ckpt"))
     assert tested.returncode == 0, tested.stderr
+
+    # A network that asks nothing about the images is told nothing; lazy layers find out by themselves.
+    done = script("fit.py", "--config", "mine.yaml", *TINY, "--model.encoder", "mine.SmallNet")
+    assert done.returncode == 0, done.stderr
+    checkpoint = torch.load(tmp_path / "runs/mine/version_1/checkpoints/best.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["encoder"] == {"class_path": "mine.SmallNet"}
+    assert checkpoint["state_dict"]["encoder.layer.weight"].shape == (6, 784)
+    tested = script("test.py", "--ckpt_path", "runs/mine/version_1/checkpoints/best.ckpt")
+    assert tested.returncode == 0, tested.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--trainer.devices", "none"], "trainer: `devices` selected with"),
+        (["--trainer.max_epochs", "-5"], "trainer: `max_epochs` must be"),
+        (["--trainer.limit_train_batches", "0"], "trainer.limit_train_batches 0 leaves nothing to train on"),
+        (["--trainer.limit_val_batches", "0"], "trainer.limit_val_batches 0 leaves no validation to choose the best epoch by"),
+        (["--trainer.check_val_every_n_epoch", "5"], "trainer.check_val_every_n_epoch 5 leaves no validation"),
+        (["--model.scheduler", "null", "--model.optimizer.lr", "-1"], "Invalid learning rate: -1.0"),
+        (["--model.optimizer.lr", "0.1"], "model.optimizer.lr 0.1 has no effect under OneCycleLR"),
+        (["--callbacks.monitor", "val/accurac"], "did you mean 'val/accuracy'?"),
+        (["--callbacks.patience", "-1"], "callbacks.patience must be 0 or more, not -1"),
+        (["--model.embedding_size", "7"], "Classifier cannot take 8 images (1, 28, 28) and their labels: RuntimeError"),
+        (["--model.loss", "torch.nn.TripletMarginLoss"], "missing 1 required positional argument"),
+        (["--model.loss", "lab.losses.TripletLoss"], "Classifier has logits to give, and TripletLoss is a loss of embeddings"),
+        (["--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.reduction", "none"], "must be one number"),
+        (["--name", "../elsewhere"], "name must be that of a folder"),
+        (["--seed_everything", "-1"], "seed_everything must be from 0 to 4294967295, not -1"),
+    ],
+)
+def test_a_mistake_that_only_the_trainer_or_a_first_batch_shows_leaves_no_run_behind(
+    script: Script, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, *arguments)
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert says in last
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_training_without_validation_is_watched_by_a_score_of_training(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    without = [*TINY, *SMALL_DIGITS, "--trainer.limit_val_batches", "0", "--callbacks.monitor"]
+    done = script("fit.py", "--config", config, *without, "train/loss")
+    assert done.returncode == 0, done.stderr
+    assert list(_json(tmp_path / "runs/classifier/version_0/metrics.json")["best_score"]) == ["train/loss"]
+    done = script("fit.py", "--config", config, *without, "train/los")
+    assert done.returncode == 2
+    assert "did you mean 'train/loss'?" in done.stderr
 
 
 def test_resuming_goes_on_where_the_run_was_stopped(script: Script, tmp_path: Path) -> None:

@@ -93,13 +93,33 @@ def test_a_value_of_the_wrong_type_is_named_with_the_right_type_and_its_line(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--trainer.max_epoch", "3"], ["--trainer.max_epoch", "'trainer.max_epochs'"]),
+        (["--trainer.max_epoch", "3"], ["--trainer.max_epoch", "'--trainer.max_epochs'"]),
         (["--model.encoder.widht", "3"], ["model.encoder.widht", "'width'", "on the command line"]),
         (["--model.loss.margin", "none"], ["model.loss.margin", "float or 'soft'", "on the command line"]),
         (["--config", "mine.yaml"], ["there is no file mine.yaml", "'my.yaml'"]),
         (["--data", "mine.yaml"], ["data: there is no file mine.yaml"]),
         (["--ckpt_path", "none.ckpt"], ["there is no checkpoint none.ckpt"]),
         (["stray"], ["unrecognized argument stray"]),
+        (["my.yaml"], ["unrecognized argument my.yaml; a config is given by --config my.yaml"]),
+        (["--batch_size", "3"], ["unrecognized argument --batch_size", "'--data.batch_size'"]),
+        (["--lr", "0.1"], ["unrecognized argument --lr"]),
+        (["--width", "3"], ["unrecognized argument --width", "'--model.encoder.width'"]),
+        (["--epochs", "3"], ["unrecognized argument --epochs", "'--trainer.max_epochs'"]),
+        (["--config"], ["--config needs a value"]),
+        (["--model.encoder.width"], ["--model.encoder.width needs a value"]),
+        (["--model.encoder.help"], ["--model.encoder.help needs a value, the class to explain"]),
+        (["--model.help", "lab.models.Tripel"], ["lab.models.Tripel cannot be imported", "'Triplet'"]),
+        (["--model.encoder", "MLP"], ["model.encoder: several classes are called MLP", "lab.nets.MLP"]),
+        (["--model", "lab.data.MNIST"], ["model must be a Family, which lab.data.MNIST is not"]),
+        (["--data", "mnist"], ["data: there is no class 'mnist'", "'lab.data.MNIST'"]),
+        (["--model.optimizer", "Adamm"], ["model.optimizer: there is no class 'Adamm'", "'torch.optim.Adam'"]),
+        (["--model.encoder", "lab.nets"], ["model.encoder must be a Module, which lab.nets is not"]),
+        (
+            ["--model.encoder", "torch.nn.Linear"],
+            ["torch.nn.Linear needs in_features, out_features", "model.encoder.in_features"],
+        ),
+        (["--model.scheduler", "torch.optim.lr_scheduler.CosineAnnealingLR"], ["CosineAnnealingLR needs T_max"]),
+        (["--trainer.callbacks", "EarlyStoping"], ["'lightning.pytorch.callbacks.EarlyStopping'"]),
     ],
 )
 def test_a_mistake_on_the_command_line_is_said_in_one_line(
@@ -134,6 +154,40 @@ def test_what_a_class_refuses_is_passed_on_in_its_own_words_before_there_is_a_ru
     assert says in message
     assert "Namespace" not in message
     assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("", "my.yaml holds no keys"),
+        ("# nothing\n", "my.yaml holds no keys"),
+        ("- data\n- model\n", "my.yaml holds no keys"),
+        ("trainer:\n  max_epochs: 1\n  max_epochs: 2\n", "my.yaml:3 gives max_epochs again, which line 2 has given"),
+        (
+            CONFIG.replace("class_path: lab.m", "class_pth: lab.m"),
+            "unknown key model.class_pth beside class_path; did you mean 'class",
+        ),
+        (
+            CONFIG.replace("      init_args: {w", "      width: 3\n      init_args: {w"),
+            "width beside class_path; an argument of the class stands below",
+        ),
+        (CONFIG.replace("    batch", "    bach: 1\n    batch"), "unknown key data.bach"),
+        (
+            CONFIG.replace("  class_path: lab.models.Triplet\n", ""),
+            "model must name its class by class_path (my.yaml:6)",
+        ),
+    ],
+)
+def test_a_config_is_refused_by_name_for_what_the_parser_would_overlook(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, says: str
+) -> None:
+    assert says in _refusal(monkeypatch, tmp_path, config)
+
+
+def test_a_file_that_is_not_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
+    message = _refusal(monkeypatch, tmp_path, CONFIG, "--config", "binary.yaml")
+    assert message == "binary.yaml is not a text file"
 
 
 def test_a_file_that_is_not_yaml_is_named_with_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
+from rich.console import Console
+from rich.table import Table
 
 
 class RunProgressBar(RichProgressBar):
@@ -18,6 +20,31 @@ class RunProgressBar(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the scores to show."""
         return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+
+class ModelTable(RichModelSummary):
+    """Lightning's table of layers, without the parts that only keep scores."""
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        model_size: float,
+        total_training_modes: dict[str, int],
+        total_flops: int,
+        **summarize_kwargs: Any,
+    ) -> None:
+        """Print the table and the number of parameters."""
+        columns = {name: values for name, values in summary_data if name in ("Name", "Type", "Params")}
+        table = Table(*columns)
+        for row in zip(*columns.values(), strict=True):
+            if row[1] not in ("Averages", "EmbeddingMetrics"):
+                table.add_row(*row)
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(table)
+        frozen = total_parameters - trainable_parameters
+        console.print(f"{total_parameters:,} parameters{f', {frozen:,} of them frozen' if frozen else ''}, {model_size:.1f} MB")
 
 
 class EpochLog(Callback):

@@ -9,10 +9,9 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
-    RichModelSummary,
 )
 
-from lab.callbacks.console import EpochLog, RunProgressBar
+from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar
 from lab.callbacks.monitor import MonitorCheck
 
 
@@ -48,13 +47,13 @@ def default_callbacks(
     terminal = sys.stdout.isatty()
     chosen: list[Callback] = [MonitorCheck(monitor)] if early_stopping or checkpoints else []
     if early_stopping:
-        chosen.append(EarlyStopping(monitor, mode=best_is, patience=patience))
+        chosen.append(EarlyStopping(monitor, mode=best_is, patience=patience, strict=False))
     if epoch_log:
         chosen.append(EpochLog(run_folder and run_folder / "epochs.log", echo=not terminal))
     if learning_rate and run_folder is not None:
         chosen.append(LearningRateMonitor())
     if model_summary:
-        chosen.append(RichModelSummary(max_depth=2))
+        chosen.append(ModelTable(max_depth=2))
     if progress_bar and terminal:
         chosen.append(RunProgressBar())
     if checkpoints and run_folder is not None:

@@ -14,6 +14,22 @@ class MonitorCheck(Callback):
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
+        self._an_epoch_is_over = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make sure that there will be validation, if a score of it is to choose by.
+
+        Raises:
+            ValueError: naming the option that leaves it out.
+        """
+        never = trainer.max_epochs not in (None, -1) and (trainer.check_val_every_n_epoch or 1) > trainer.max_epochs
+        every = f"check_val_every_n_epoch {trainer.check_val_every_n_epoch}"
+        without = "limit_val_batches 0" if not trainer.limit_val_batches else every if never else ""
+        if without and trainer.max_epochs and self.monitor.startswith("val/"):
+            raise ValueError(
+                f"trainer.{without} leaves no validation to choose the best epoch by: set callbacks.monitor train/loss, or "
+                "callbacks.checkpoints and callbacks.early_stopping to false"
+            )
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare with what was logged; averages over training are not there yet.
@@ -41,6 +57,27 @@ class MonitorCheck(Callback):
                 f"{self.monitor} is {scores[self.monitor].item()}: the validation images do not tell, as where no two "
                 "are of one class; raise data.validation_size"
             )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that all that is averaged over an epoch will now be there."""
+        self._an_epoch_is_over = True
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare where there is no validation after which to do so.
+
+        Raises:
+            ValueError: as before.
+        """
+        if self._an_epoch_is_over:
+            self._check(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare after the only epoch.
+
+        Raises:
+            ValueError: as before.
+        """
+        self.on_train_epoch_start(trainer, pl_module)
 
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         logged = sorted(trainer.callback_metrics)

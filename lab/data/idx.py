@@ -104,15 +104,26 @@ def _original(source: Source, root: Path, name: str) -> Path | None:
 
 
 def _download(source: Source, root: Path) -> None:
-    log.warning("downloading %s to %s", source.__name__, root / source.__name__ / "raw")
+    folder = root / source.__name__ / "raw"
+    made = [path for path in (folder, folder.parent, root) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{source.__name__} is not in {root}, where nothing can be written ({error.strerror}): name another by --data.root"
+        ) from error
+    log.warning("downloading %s to %s", source.__name__, folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             source(os.fspath(root), download=True)
     except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):  # from the first that is not empty
+            for path in made:
+                path.rmdir()
         raise ValueError(
             f"{source.__name__} is not in {root} and cannot be downloaded ({_first_line(error)}): put "
             f"{', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into "
-            f"{root / source.__name__ / 'raw'}, or name the folder that holds them by --data.root"
+            f"{folder}, or name the folder that holds them by --data.root"
         ) from error
 
 

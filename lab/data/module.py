@@ -59,7 +59,7 @@ class ImageDataModule(LightningDataModule):
             value = locals()[name]
             if value is not None and not value > 0:
                 raise ValueError(f"data.{name} must be positive, not {value}")
-        if validation_size is not None and validation_size >= 1 and validation_size != int(validation_size):
+        if isinstance(validation_size, float) and (validation_size == 1 or (validation_size > 1 and validation_size % 1)):
             raise ValueError(f"data.validation_size must be a share below 1 or a whole number, not {validation_size}")
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
@@ -97,6 +97,11 @@ class ImageDataModule(LightningDataModule):
         if self.validation_size is not None or "val" not in splits:
             splits["train"], splits["val"] = self._hold_out(splits["train"])
         if self.num_images_per_class is not None:
+            largest = int(splits["train"].labels.bincount().max())
+            if self.num_images_per_class > largest:
+                raise ValueError(
+                    f"data.num_images_per_class {self.num_images_per_class} is more than any class has to train on, {largest}"
+                )
             chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for("few a class", self.seed))
             splits["train"] = splits["train"].select(chosen)
         self.splits = {name: self._resize(arrays) for name, arrays in splits.items()}
@@ -108,7 +113,8 @@ class ImageDataModule(LightningDataModule):
         size = self.default_validation_size if self.validation_size is None else self.validation_size
         num_held_out = round(size * len(arrays)) if size < 1 else round(size)
         if not 0 < num_held_out < len(arrays):
-            raise ValueError(f"data.validation_size {size} leaves nothing to train on: there are {len(arrays)} images")
+            leaves = "nothing to train on" if num_held_out else "nothing to validate on"
+            raise ValueError(f"data.validation_size {size} leaves {leaves}: there are {len(arrays)} images")
         # The generator is fixed: whatever the seed, an image that was validated on is never trained on.
         kept, held_out = stratified_split(arrays.labels, num_held_out, generator_for("validation split"))
         return arrays.select(kept), arrays.select(held_out)

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lab.losses.inputs import Input
 from lab.losses.tuples import all_triplets, batch_hard_triplets, semi_hard_triplets
 
 Distance = Literal["euclidean", "cosine"]
@@ -44,6 +45,8 @@ class TripletLoss(nn.Module):
             gradient from fading as triplets get satisfied (Hermans et al., section 2).
     """
 
+    takes: Input = "embeddings"
+
     def __init__(
         self,
         distance: Distance = "euclidean",
@@ -59,11 +62,11 @@ class TripletLoss(nn.Module):
         )
         for name, value, allowed in choices:
             if value not in get_args(allowed):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, not {value!r}")
+                raise ValueError(f"TripletLoss: {name} must be one of {', '.join(get_args(allowed))}, not {value!r}")
         if margin != "soft" and (isinstance(margin, str) or not margin > 0):
-            raise ValueError(f"margin must be a positive number or 'soft', not {margin!r}")
+            raise ValueError(f"TripletLoss: margin must be a positive number or 'soft', not {margin!r}")
         if mining == "semi_hard" and isinstance(margin, str):
-            raise ValueError("mining 'semi_hard' picks negatives inside the margin, so margin must be a number")
+            raise ValueError("TripletLoss: mining 'semi_hard' picks negatives inside the margin, so margin must be a number")
         self.distance = distance
         self.mining = mining
         self.margin = margin

@@ -3,6 +3,8 @@
 from lab.models.base import Family
 from lab.models.checkpoint import check_checkpoint, load, read_checkpoint
 from lab.models.classifier import Classifier
+from lab.models.rehearsal import rehearse
+from lab.models.schedule import check_learning_rate
 from lab.models.triplet import Triplet
 
-__all__ = ["Classifier", "Family", "Triplet", "check_checkpoint", "load", "read_checkpoint"]
+__all__ = ["Classifier", "Family", "Triplet", "check_checkpoint", "check_learning_rate", "load", "read_checkpoint", "rehearse"]

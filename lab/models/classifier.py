@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from lab.losses.inputs import check_input
 from lab.models.base import Batch, Family
 
 
@@ -38,10 +39,13 @@ class Classifier(Family):
         size = embedding_size or getattr(encoder, "embedding_size", None)
         if not isinstance(size, int):
             name = type(encoder).__name__
-            raise ValueError(f"{name} has no embedding_size; give it that attribute, or set model.embedding_size")
+            raise ValueError(
+                f"model.encoder: {name} has no embedding_size; give it that attribute, or set model.embedding_size"
+            )
         self.encoder = encoder
         self.head = nn.Linear(size, num_classes)
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
+        check_input(self.loss, "logits", type(self).__name__)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes) of images (N, C, H, W)."""

@@ -1,10 +1,12 @@
 """The optimizer and the learning rate schedule of a run."""
 
+import functools
 import inspect
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch.optim.lr_scheduler import OneCycleLR
 
 from lab.models.recipe import made_by
 
@@ -25,6 +27,27 @@ def optimizer_and_schedule(
     scheduler = make_scheduler(optimizer, **options)
     schedule = {"scheduler": scheduler, "interval": "step" if takes_steps else "epoch"}
     return {"optimizer": optimizer, "lr_scheduler": {**schedule, "monitor": getattr(scheduler, "monitor", "val/loss")}}
+
+
+def check_learning_rate(make_optimizer: OptimizerCallable, make_scheduler: LRSchedulerCallable | None) -> None:
+    """Refuse a learning rate that would have no effect, as one-cycle starts and ends where its own says.
+
+    Raises:
+        ValueError: naming both keys.
+    """
+    if make_scheduler is None or made_by(make_scheduler) is not OneCycleLR:
+        return
+    asked_for, max_lr = (_keyword(maker, name) for maker, name in ((make_optimizer, "lr"), (make_scheduler, "max_lr")))
+    default = inspect.signature(made_by(make_optimizer)).parameters.get("lr")
+    if asked_for not in (None, max_lr, default and default.default):
+        raise ValueError(
+            f"model.optimizer.lr {asked_for} has no effect under OneCycleLR, which sets the rate: set model.scheduler.max_lr, "
+            "or model.scheduler null"
+        )
+
+
+def _keyword(maker: Any, name: str) -> Any:
+    return maker.keywords.get(name) if isinstance(maker, functools.partial) else None
 
 
 def check_schedule(trainer: Trainer) -> None:

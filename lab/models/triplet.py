@@ -7,6 +7,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lab.losses import TripletLoss
+from lab.losses.inputs import check_input
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics
 from lab.models.base import Batch, Family
@@ -38,6 +39,7 @@ class Triplet(Family):
         super().__init__(optimizer, scheduler)
         self.encoder = encoder
         self.loss = TripletLoss() if loss is None else loss
+        check_input(self.loss, "embeddings", type(self).__name__)
         distance: Any = getattr(self.loss, "distance", "euclidean")
         self.metrics = EmbeddingMetrics(balanced_pairs, distance)
 

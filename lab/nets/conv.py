@@ -28,11 +28,11 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         if min(width, depth, embedding_size) < 1:
-            raise ValueError(f"width {width}, depth {depth} and embedding_size {embedding_size} must be positive")
+            raise ValueError(f"ConvNet: width {width}, depth {depth} and embedding_size {embedding_size} must be positive")
         channels, height, breadth = image_shape
         if min(height, breadth) < 2**depth:
             raise ValueError(
-                f"depth {depth} halves the image {depth} times and needs {2**depth} pixels a side; "
+                f"ConvNet: depth {depth} halves the image {depth} times and needs {2**depth} pixels a side; "
                 f"the images are {height}x{breadth}"
             )
         self.image_shape = tuple(image_shape)

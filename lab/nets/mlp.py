@@ -25,9 +25,9 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1), not {dropout}")
+            raise ValueError(f"MLP: dropout must be in [0, 1), not {dropout}")
         if min([embedding_size, *hidden_sizes]) < 1:
-            raise ValueError(f"hidden_sizes {list(hidden_sizes)} and embedding_size {embedding_size} must be positive")
+            raise ValueError(f"MLP: hidden_sizes {list(hidden_sizes)} and embedding_size {embedding_size} must be positive")
         self.image_shape = tuple(image_shape)
         self.hidden_sizes = tuple(hidden_sizes)
         self.embedding_size = embedding_size

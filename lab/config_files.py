@@ -1,0 +1,101 @@
+"""Config files, looked at before the parser reads them: it would overlook some mistakes and say others badly."""
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key of a config and where it stands."""
+
+    key: str  # dotted, without init_args
+    value: str  # empty where it is a mapping or a list
+    path: Path
+    line: int
+
+
+def read_config(path: Path, prefix: str = "") -> list[Entry]:
+    """List the entries of a config.
+
+    Args:
+        path: the file.
+        prefix: key that the whole file is the value of, as ``data`` in ``--data mnist.yaml``.
+
+    Raises:
+        ValueError: if there is no such file, it is not a YAML mapping, a key stands twice in it, or something stands
+            beside ``class_path`` that belongs below ``init_args``.
+    """
+    if not path.is_file():
+        there = [str(found) for found in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(str(path), there, n=1)
+        raise ValueError(
+            f"{prefix}: there is no file {path}".removeprefix(": ") + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{path}{line} is not YAML: {error.problem}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is not a text file") from error
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError(f"{path} holds no keys; a config has data, model, trainer and so on")
+    return list(_entries(node, path, prefix))
+
+
+def _entries(node: yaml.Node, path: Path, prefix: str) -> Iterator[Entry]:
+    seen: dict[str, int] = {}
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        line, name = key.start_mark.line + 1, str(key.value)
+        if name in seen:
+            raise ValueError(f"{path}:{line} gives {name} again, which line {seen[name]} has given")
+        seen[name] = line
+        dotted = prefix if name == "init_args" else f"{prefix}.{name}".lstrip(".")
+        if name != "init_args":
+            yield Entry(dotted, str(value.value) if isinstance(value, yaml.ScalarNode) else "", path, line)
+        for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            yield from _entries(part, path, dotted)
+    if {"class_path", "init_args"} & seen.keys():
+        for name in (name for name in seen if name not in CLASS_KEYS):
+            near = difflib.get_close_matches(name, CLASS_KEYS, n=1, cutoff=0.7)
+            advice = f"did you mean {near[0]!r}?" if near else "an argument of the class stands below init_args"
+            raise ValueError(f"unknown key {prefix}.{name} beside class_path; {advice} ({path}:{seen[name]})")
+
+
+def keys_of_classes(entries: list[Entry]) -> set[str]:
+    """List the keys that the classes named in the configs have, such as ``data.batch_size``."""
+    keys = set()
+    for entry in entries:
+        key, _, name = entry.key.rpartition(".")
+        owner = key if name == "class_path" else entry.key
+        if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", entry.value):
+            try:
+                keys |= {f"{owner}.{parameter}" for parameter in parameters(entry.value)}
+            except (ImportError, AttributeError):
+                continue
+    return keys
+
+
+def parameters(class_path: str) -> set[str]:
+    """Name the arguments of a class, with those that it passes on to its ancestors."""
+    module, _, name = class_path.rpartition(".")
+    named = getattr(importlib.import_module(module), name) if module else object
+    classes = inspect.getmro(named) if inspect.isclass(named) else (named,)
+    makers = [maker.__init__ if inspect.isclass(maker) else maker for maker in classes if maker is not object]
+    parameters = [p for maker in makers for p in inspect.signature(maker).parameters.values()]
+    return {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {"self"}
+
+
+def public_names(module: str) -> list[str]:
+    """Name the classes that a module has."""
+    names = vars(importlib.import_module(module)).items()
+    return [name for name, value in names if inspect.isclass(value) and not name.startswith("_")]
