@@ -1,5 +1,6 @@
 """The command line: configs and arguments in, the data, model and trainer of one run out."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -21,7 +22,11 @@ from lab.runs import PROJECT, discard_run_folder, new_run_folder
 
 CONFIGS = PROJECT / "configs"
 # What a model and its encoder are told of the data, where they have such an argument.
-FROM_DATA = {"num_classes": "num_classes", "encoder.init_args.image_shape": "image_shape"}
+FROM_DATA = {
+    "num_classes": "num_classes",
+    "encoder.init_args.image_shape": "image_shape",
+    "other_encoder.init_args.image_shape": "image_shape",
+}
 CALLBACK_SWITCHES = {
     "enable_checkpointing": Checkpoint,
     "enable_model_summary": ModelSummary,
@@ -62,7 +67,13 @@ class LabCLI(LightningCLI):
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
         parser.add_function_arguments(default_callbacks, "callbacks", skip={"run_folder"}, fail_untyped=False)
         for target, name in FROM_DATA.items():
-            parser.link_arguments("data", f"model.init_args.{target}", compute_fn=_attribute(name), apply_on="instantiate")
+            compute = self._encoder_image_shape if name == "image_shape" else _attribute(name)
+            parser.link_arguments("data", f"model.init_args.{target}", compute_fn=compute, apply_on="instantiate")
+
+    def _encoder_image_shape(self, data: Any) -> tuple[int, ...]:
+        module, _, name = self.config.model.class_path.rpartition(".")
+        family: type[Family] = getattr(importlib.import_module(module), name)
+        return family.encoder_image_shape(_attribute("image_shape")(data), self.config.model.get("init_args") or {})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read configs and arguments; say in one line what is wrong with them."""

@@ -38,7 +38,15 @@ def test_a_fit_leaves_everything_in_a_new_folder_and_says_what_to_type_next(
     assert any(name.startswith("events.out.tfevents") for name in names)
 
     record = _json(run / "metrics.json")
-    scores = {"test/nearest_neighbor_accuracy", "test/recall@1", "test/map@r", "test/auc", "test/eer", "test/loss"}
+    scores = {
+        "test/nearest_neighbor_accuracy",
+        "test/recall@1",
+        "test/map@r",
+        "test/auc",
+        "test/eer",
+        "test/loss",
+        "test/pair_accuracy",
+    }
     assert {name for name in record if name.startswith("test/")} == scores
     assert all(f"{record[name]:.4f}" in done.stdout for name in scores)
     assert record["seed"] == 3

@@ -1,9 +1,11 @@
+from functools import partial
 from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor
 
+from lab.losses.distances import pair_distances
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics
 from lab.metrics.retrieval import map_at_r, nearest_neighbor_accuracy, recall_at_1
@@ -29,7 +31,8 @@ def _scores(
     gallery: tuple[Tensor, Tensor] | None = None,
     num_pairs: int = 200,
 ) -> dict[str, Tensor]:
-    metrics = EmbeddingMetrics(balanced_pairs, distance, num_pairs)
+    metrics = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance=distance), distance, num_pairs)
+    metrics.calibrating = True
     sizes = sizes or [len(labels)]
     for some_embeddings, some_labels in zip(embeddings.split(sizes), labels.split(sizes), strict=True):
         metrics.update(some_embeddings, some_labels)
@@ -60,6 +63,7 @@ def test_each_score_is_that_of_its_function_on_all_embeddings_and_on_pairs_drawn
             "map@r": map_at_r(embeddings, labels),
             "auc": area_under_roc(distances, same),
             "eer": equal_error_rate(distances, same),
+            "pair_accuracy": max(((distances <= t) == same).float().mean() for t in distances),
             "nearest_neighbor_accuracy": nearest_neighbor_accuracy(embeddings, labels, gallery, gallery_labels),
         },
     )
@@ -79,7 +83,8 @@ def test_where_every_pair_is_drawn_the_order_of_the_images_does_not_matter() -> 
 
 @every_distance
 def test_reset_forgets_all_that_was_seen(distance: Distance) -> None:
-    metrics = EmbeddingMetrics(balanced_pairs, distance, 200)
+    metrics = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance=distance), distance, 200)
+    metrics.calibrating = True
     metrics.update(*_split(5))
     metrics.update(*_split(6, size=9), in_gallery=True)
     assert "nearest_neighbor_accuracy" in metrics.compute()
@@ -121,7 +126,7 @@ def test_a_gallery_is_looked_up_in_and_changes_no_other_score(distance: Distance
 def test_separate_classes_score_perfectly() -> None:
     labels = torch.arange(30) % 3
     scores = _scores(torch.eye(3)[labels], labels, gallery=(torch.eye(3), torch.arange(3)))
-    assert scores == {"recall@1": 1, "map@r": 1, "auc": 1, "eer": 0, "nearest_neighbor_accuracy": 1}
+    assert scores == {"recall@1": 1, "map@r": 1, "auc": 1, "eer": 0, "pair_accuracy": 1, "nearest_neighbor_accuracy": 1}
 
 
 def test_what_a_split_cannot_have_is_not_a_number() -> None:
@@ -152,7 +157,10 @@ def test_scores_are_scalars_between_zero_and_one_without_a_graph(distance: Dista
 
 def test_merged_metrics_score_what_both_have_seen() -> None:
     embeddings, labels = _split(17)
-    parts = [EmbeddingMetrics(balanced_pairs, "euclidean", 200) for _ in range(2)]
+    parts = [
+        EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"), "euclidean", 200) for _ in range(2)
+    ]
+    parts[0].calibrating = True
     parts[0].update(embeddings[:30], labels[:30])
     parts[1].update(embeddings[30:], labels[30:])
     parts[0].merge_state(parts[1])
@@ -165,4 +173,43 @@ def test_merged_metrics_score_what_both_have_seen() -> None:
 
 def test_an_unknown_distance_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="distance"):
-        EmbeddingMetrics(balanced_pairs, "manhattan")  # type: ignore[arg-type]
+        EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"), "manhattan")
+
+
+def test_the_threshold_comes_from_the_validation_split_and_the_test_split_is_judged_by_it() -> None:
+    metrics = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"), num_pairs=200)
+    metrics.update(*_split(18))
+    assert metrics.compute()["pair_accuracy"].isnan()  # nothing to judge by yet
+    metrics.reset()
+    metrics.calibrating = True
+    metrics.update(*_split(19))
+    metrics.compute()
+    threshold = metrics.threshold.clone()
+    metrics.reset()
+    metrics.calibrating = False
+    embeddings, labels = _split(20)
+    metrics.update(3 * embeddings, labels)  # whose own best threshold is three times as far
+    accuracy = metrics.compute()["pair_accuracy"]
+    assert metrics.threshold == threshold
+    first, second, same = balanced_pairs(labels, 200, torch.Generator().manual_seed(0))
+    far = [float((3 * embeddings[i] - 3 * embeddings[j]).norm()) for i, j in zip(first, second, strict=True)]
+    right = [(distance <= threshold.item()) == bool(is_same) for distance, is_same in zip(far, same, strict=True)]
+    assert accuracy.item() == pytest.approx(sum(right) / len(right))
+    assert accuracy < _scores(3 * embeddings, labels)["pair_accuracy"]
+
+
+def test_a_learned_distance_has_no_search_scores() -> None:
+    metrics = EmbeddingMetrics(balanced_pairs, lambda first, second: -(first * second).sum(1), None)
+    metrics.update(*_split(21))
+    metrics.update(*_split(22), in_gallery=True)
+    assert set(metrics.compute()) == {"auc", "eer", "pair_accuracy"}
+
+
+def test_the_threshold_is_kept_with_the_weights() -> None:
+    metrics = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"))
+    metrics.calibrating = True
+    metrics.update(*_split(23))
+    metrics.compute()
+    again = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"))
+    again.load_state_dict(metrics.state_dict())
+    assert again.threshold == metrics.threshold

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lab.nets import MLP, ConvNet
+from lab.nets import MLP, ConvNet, DeepConvNet, KochNet, ResidualNet, TwoLayerNet
 
 IMAGE_SHAPES = [(1, 28, 28), (3, 32, 32), (1, 16, 40), (2, 17, 13)]
 
@@ -162,7 +162,44 @@ def test_the_memory_format_of_a_conv_net_and_of_its_images_changes_no_number(tra
 @pytest.mark.parametrize(
     ("net_class", "arguments"),
     [
-        (MLP, {"image_shape": (3, 9, 8), "hidden_sizes": (5, 6), "embedding_size": 7, "dropout": 0.25}),
+        (
+            MLP,
+            {
+                "image_shape": (3, 9, 8),
+                "hidden_sizes": (5, 6),
+                "embedding_size": 7,
+                "activation": "elu",
+                "activate_last": True,
+                "batch_norm": "all",
+                "batch_norm_epsilon": 1e-3,
+                "dropout": 0.25,
+                "bias": False,
+                "initialization": "he_normal",
+            },
+        ),
+        (
+            TwoLayerNet,
+            {"image_shape": (3, 9, 8), "hidden_size": 5, "embedding_size": 7, "weight_scale": 0.1, "regularization": 0.2},
+        ),
+        (
+            DeepConvNet,
+            {
+                "image_shape": (3, 9, 8),
+                "widths": (3, 4),
+                "num_convolutions": 1,
+                "hidden_size": 6,
+                "dropout": 0.1,
+                "embedding_size": 7,
+            },
+        ),
+        (
+            KochNet,
+            {"image_shape": (3, 70, 65), "embedding_size": 7, "convolution_penalty": 0.1, "dense_penalty": 0.2},
+        ),
+        (
+            ResidualNet,
+            {"image_shape": (3, 32, 32), "block": "bottleneck", "num_blocks": (1, 2), "width": 4, "embedding_size": 7},
+        ),
         (ConvNet, {"image_shape": (3, 9, 8), "width": 5, "depth": 2, "embedding_size": 7}),
     ],
 )

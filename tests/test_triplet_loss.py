@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lab.losses import TripletLoss
-from lab.losses.triplet import pairwise_distances
+from lab.losses.distances import pairwise_distances
 
 Distance = Literal["euclidean", "cosine"]
 Mining = Literal["batch_hard", "semi_hard", "all"]

@@ -47,6 +47,19 @@ class ModelTable(RichModelSummary):
         console.print(f"{total_parameters:,} parameters{f', {frozen:,} of them frozen' if frozen else ''}, {model_size:.1f} MB")
 
 
+class StepLoss(Callback):
+    """Logs the loss of single steps as ``train/loss_step``, each ``trainer.log_every_n_steps``."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the loss of this step, where it is its turn."""
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and trainer.global_step % every == 0:
+            for logger in trainer.loggers:
+                logger.log_metrics({"train/loss_step": outputs["loss"].item()}, trainer.global_step)
+
+
 class EpochLog(Callback):
     """Appends to a file, after each epoch, a line of its number, its scores and its seconds.
 

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 
-from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar
+from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar, StepLoss
 from lab.callbacks.monitor import MonitorCheck
 
 
@@ -23,6 +23,7 @@ def default_callbacks(
     checkpoints: bool = True,
     early_stopping: bool = True,
     epoch_log: bool = True,
+    step_loss: bool = True,
     learning_rate: bool = True,
     model_summary: bool = True,
     progress_bar: bool = True,
@@ -38,6 +39,7 @@ def default_callbacks(
         checkpoints: keep ``checkpoints/best.ckpt``, of the best epoch, and ``checkpoints/last.ckpt``.
         early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
+        step_loss: log the loss of single steps.
         learning_rate: log the learning rate.
         model_summary: print the layers and their parameters.
         progress_bar: show progress where the output is a terminal.
@@ -50,6 +52,8 @@ def default_callbacks(
         chosen.append(EarlyStopping(monitor, mode=best_is, patience=patience, strict=False))
     if epoch_log:
         chosen.append(EpochLog(run_folder and run_folder / "epochs.log", echo=not terminal))
+    if step_loss:
+        chosen.append(StepLoss())
     if learning_rate and run_folder is not None:
         chosen.append(LearningRateMonitor())
     if model_summary:

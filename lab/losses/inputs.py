@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import nn
 
-Input = Literal["embeddings", "logits"]
+Input = Literal["embeddings", "logits", "pair_distances", "pair_logits"]
 
 
 def check_input(loss: nn.Module, needed: Input, family: str) -> None:
@@ -18,12 +18,16 @@ def check_input(loss: nn.Module, needed: Input, family: str) -> None:
     """
     takes = getattr(loss, "takes", None)
     if takes is None and isinstance(loss, nn.modules.loss._Loss):
-        takes = "logits"
+        takes = "pair_logits" if isinstance(loss, nn.BCEWithLogitsLoss) else "logits"
     if takes is None and type(loss).__module__.startswith("pytorch_metric_learning"):
         takes = "embeddings"
     if takes not in (None, needed):
         name = type(loss).__name__
         raise ValueError(
-            f"model.loss: {family} has {needed} to give, and {name} is a loss of {takes}; name another, or null for the "
-            f"usual one of {family}"
+            f"model.loss: {family} has {_words(needed)} to give, and {name} is a loss of {_words(takes)}; name another, or "
+            f"null for the usual one of {family}"
         )
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")

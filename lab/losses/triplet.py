@@ -5,29 +5,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lab.losses.distances import Distance, pairwise_distances
 from lab.losses.inputs import Input
+from lab.losses.reduction import in_float32
 from lab.losses.tuples import all_triplets, batch_hard_triplets, semi_hard_triplets
 
-Distance = Literal["euclidean", "cosine"]
 Mining = Literal["batch_hard", "semi_hard", "all"]
 Reduction = Literal["mean", "mean_nonzero"]
-
-
-def pairwise_distances(embeddings: Tensor, distance: Distance) -> Tensor:
-    """Return the distance of each embedding to each.
-
-    Args:
-        embeddings: float (N, D).
-        distance: ``euclidean``, in [0, inf), or ``cosine``, 1 - cosine similarity, in [0, 2].
-
-    Returns:
-        (N, N). Its gradient is 0, not NaN, between equal embeddings.
-    """
-    if distance == "cosine":
-        unit = nn.functional.normalize(embeddings, dim=1)
-        return 1.0 - unit @ unit.T
-    # Not by way of a matrix product, which loses the small distances that decide which positive is the hardest.
-    return torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 class TripletLoss(nn.Module):
@@ -77,8 +61,8 @@ class TripletLoss(nn.Module):
 
         A batch without a single triplet gives 0, still connected to the embeddings.
         """
-        with torch.autocast(embeddings.device.type, enabled=False):
-            distances = pairwise_distances(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), self.distance)
+        with in_float32(embeddings) as embeddings:
+            distances = pairwise_distances(embeddings, self.distance)
             anchor, positive, negative = self.mine(distances.detach(), labels)
             gap = distances[anchor, positive] - distances[anchor, negative]
             losses = nn.functional.softplus(gap) if isinstance(self.margin, str) else (gap + self.margin).clamp(min=0)

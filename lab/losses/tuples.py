@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw as many same-class as different-class pairs, each pair at most once whatever its order.
+    """Draw as many same-class as different-class pairs, each pair at most once, the two images of it in either order.
 
     Args:
         labels: class of each image, int64 (N,).
@@ -23,7 +23,9 @@ def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -
     same_class = _draw_pairs(labels_here, num_pairs // 2, True, generator)
     different_class = _draw_pairs(labels_here, num_pairs // 2, False, generator)
     num_each = min(len(same_class), len(different_class))
-    pairs = torch.cat([same_class[:num_each], different_class[:num_each]]).to(labels.device)
+    pairs = torch.cat([same_class[:num_each], different_class[:num_each]])
+    turned = torch.rand(len(pairs), 1, generator=generator) < 0.5  # else the classes would tell the first from the second
+    pairs = torch.where(turned, pairs.flip(1), pairs).to(labels.device)
     return pairs[:, 0], pairs[:, 1], torch.arange(2 * num_each, device=labels.device) < num_each
 
 

@@ -27,3 +27,29 @@ def equal_error_rate(distances: Tensor, same: Tensor) -> Tensor:
         distances: (M,); same: bool (M,).
     """
     return binary_eer(similarity(distances), same.long())
+
+
+def best_threshold(distances: Tensor, same: Tensor) -> Tensor:
+    """Return the distance up to which pairs are best called the same: it makes the fewest errors on these pairs.
+
+    It lies halfway between two distances that occur; of several that are equally good, the smallest.
+
+    Args:
+        distances: (M,), M >= 1; same: bool (M,).
+    """
+    values, order = distances.sort()
+    right = torch.where(same[order], 1, -1).cumsum(0)  # against calling all different, when the first so many are called same
+    right[:-1][values[:-1] == values[1:]] = -len(values)  # equal distances are not told apart
+    count = int(right.argmax())
+    if right[count] <= 0:
+        return values[0] - 1.0
+    return (values[count] + values[count + 1]) / 2 if count + 1 < len(values) else values[count] + 1.0
+
+
+def pair_accuracy(distances: Tensor, same: Tensor, threshold: Tensor) -> Tensor:
+    """Return the share of pairs told right by calling those up to the threshold the same.
+
+    Args:
+        distances: (M,); same: bool (M,); threshold: scalar.
+    """
+    return ((distances <= threshold) == same).float().mean()

@@ -5,6 +5,19 @@ from lab.models.checkpoint import check_checkpoint, load, read_checkpoint
 from lab.models.classifier import Classifier
 from lab.models.rehearsal import rehearse
 from lab.models.schedule import check_learning_rate
+from lab.models.siamese import Siamese
+from lab.models.split_image import SplitImage
 from lab.models.triplet import Triplet
 
-__all__ = ["Classifier", "Family", "Triplet", "check_checkpoint", "check_learning_rate", "load", "read_checkpoint", "rehearse"]
+__all__ = [
+    "Classifier",
+    "Family",
+    "Siamese",
+    "SplitImage",
+    "Triplet",
+    "check_checkpoint",
+    "check_learning_rate",
+    "load",
+    "read_checkpoint",
+    "rehearse",
+]

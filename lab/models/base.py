@@ -1,17 +1,18 @@
 """What all families share: the three steps, logging, the optimizer, and a checkpoint that needs nothing else."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lab.metrics import Averages, EmbeddingMetrics
 from lab.models.recipe import family_recipe
 from lab.models.schedule import check_schedule, optimizer_and_schedule
+from lab.models.surroundings import add_surroundings, restore_surroundings
 
 Batch = tuple[Tensor, Tensor]
 
@@ -40,19 +41,23 @@ class Family(LightningModule):
         self.scheduler = scheduler
         self.metrics = None
         self.train_averages, self.evaluation_averages = Averages(), Averages()
+        self._with_penalty: list[Any] = []  # networks that add to the loss, as by the size of their weights
+
+    @classmethod
+    def encoder_image_shape(cls, image_shape: Sequence[int], settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the shape of what the encoder sees of an image, for arguments of this class as a config gives them."""
+        return tuple(image_shape)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the ``loss`` of a batch, and whatever else is to be averaged over the images, each a scalar by name."""
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Take one step; its values are averaged as ``train/``, and its loss is logged now and then as ``train/loss_step``."""
+        """Take one step; its values are averaged as ``train/``."""
         values = self.step(batch)
+        for part in self._with_penalty:
+            values["loss"] = values["loss"] + part.penalty()
         self.train_averages.update(values, len(batch[1]))
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and self.global_step % every == 0:
-            for logger in self.loggers:
-                logger.log_metrics({"train/loss_step": values["loss"].item()}, self.global_step)
         return values["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -86,25 +91,34 @@ class Family(LightningModule):
     def on_train_start(self) -> None:
         """Make sure that the schedule of a checkpoint, where training goes on from one, is as long as the run."""
         check_schedule(self.trainer)
+        self._with_penalty = [part for part in self.modules() if hasattr(part, "penalty")]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how the data prepares an image for this model, and where the random numbers are (dropout draws them)."""
-        if hasattr(self.trainer, "datamodule") and hasattr(self.trainer.datamodule, "state_dict"):
-            checkpoint["preparation"] = self.trainer.datamodule.state_dict()
-        checkpoint["random_state"] = torch.get_rng_state()
+        add_surroundings(checkpoint, self._trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the data prepare images as those that the model was trained on."""
-        if self._trainer is None:
-            return
-        if "preparation" in checkpoint and hasattr(self.trainer.datamodule, "load_state_dict"):  # type: ignore[attr-defined]
-            self.trainer.datamodule.load_state_dict(checkpoint["preparation"])  # type: ignore[attr-defined]
-        if self.trainer.state.fn == "fit" and "random_state" in checkpoint:
-            torch.set_rng_state(checkpoint["random_state"])
+        restore_surroundings(checkpoint, self._trainer)
 
     def _log(self, stage: str, *metrics: Metric | None) -> None:
         for metric in metrics:
+            if isinstance(metric, EmbeddingMetrics):
+                metric.calibrating = stage == "val"
             if metric is not None and metric.update_called:
                 for name, value in metric.compute().items():
                     self.log(f"{stage}/{name}", value, prog_bar=f"{stage}/{name}" in ("train/loss", self.monitor))
                 metric.reset()
+
+
+def embedding_size_of(encoder: nn.Module) -> int:
+    """Return the length of an encoder's outputs.
+
+    Raises:
+        ValueError: if it does not say.
+    """
+    size = getattr(encoder, "embedding_size", None)
+    if not isinstance(size, int):
+        name = type(encoder).__name__
+        raise ValueError(f"model.encoder: {name} has no embedding_size; give it that attribute, or set model.embedding_size")
+    return size

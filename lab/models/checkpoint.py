@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lab.models.base import Family
+from lab.nets.pretrained import random_weights
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def load(path: str | os.PathLike[str], **arguments: Any) -> Family:
     if missing:
         raise ValueError(f"{path} cannot tell how to make {missing[0]!r} again: load(path, {missing[0]}=...)")
     _check_classes({name: value for name, value in settings.items() if name not in arguments}, path)
-    model: Family = family.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True, **arguments)
+    with random_weights():
+        model: Family = family.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True, **arguments)
     return model.eval()
 
 

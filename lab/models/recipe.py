@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from lab.nets.pretrained import random_weights
+
 log = logging.getLogger(__name__)
 
 
@@ -82,7 +84,7 @@ def _constructor_arguments(made: Any) -> dict[str, Any]:
             raise ValueError(f"{_path(type(made))} has not kept its argument {parameter.name!r} under that name")
     arguments = {p.name: getattr(made, p.name, p.default) for p in parameters}
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), random_weights():
             again = type(made)(**arguments)
     except Exception as error:
         raise ValueError(f"{_path(type(made))} cannot be made from its attributes: {error}") from error

@@ -1,5 +1,6 @@
 """Embeddings learned from triplets mined in the batch."""
 
+import functools
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lab.losses import TripletLoss
+from lab.losses.distances import pair_distances
 from lab.losses.inputs import check_input
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics
@@ -41,7 +43,7 @@ class Triplet(Family):
         self.loss = TripletLoss() if loss is None else loss
         check_input(self.loss, "embeddings", type(self).__name__)
         distance: Any = getattr(self.loss, "distance", "euclidean")
-        self.metrics = EmbeddingMetrics(balanced_pairs, distance)
+        self.metrics = EmbeddingMetrics(balanced_pairs, functools.partial(pair_distances, distance=distance), distance)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return embeddings (N, D) of images (N, C, H, W)."""

@@ -1,6 +1,9 @@
 """Networks: a batch of images in, one embedding an image out."""
 
-from lab.nets.conv import ConvNet
-from lab.nets.mlp import MLP
+from lab.nets.conv import ConvNet, DeepConvNet
+from lab.nets.koch import KochNet
+from lab.nets.mlp import MLP, TwoLayerNet
+from lab.nets.pretrained import Pretrained
+from lab.nets.residual import ResidualNet
 
-__all__ = ["MLP", "ConvNet"]
+__all__ = ["MLP", "ConvNet", "DeepConvNet", "KochNet", "Pretrained", "ResidualNet", "TwoLayerNet"]

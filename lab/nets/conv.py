@@ -59,3 +59,59 @@ class ConvNet(nn.Module):
         """Embed images (N, C, H, W) as vectors (N, embedding_size)."""
         embeddings: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))
         return embeddings
+
+
+class DeepConvNet(nn.Module):
+    """Blocks of 3x3 convolutions with ReLU and 2x2 max pooling, a dense layer with dropout, then the embedding.
+
+    The default, 32-32-pool-64-64-pool and 512 dense units, is the small convolutional network of the Keras examples
+    (Simonyan and Zisserman, "Very Deep Convolutional Networks ...", 2015, in small).
+
+    Args:
+        image_shape: channels, height and width of one image.
+        widths: channels of the convolutions of each block; each block halves height and width.
+        num_convolutions: convolutions in each block.
+        hidden_size: units of the dense layer.
+        dropout: probability of dropping one of them, in [0, 1).
+        embedding_size: length of the output vector.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int] = (3, 80, 80),
+        widths: Sequence[int] = (32, 64),
+        num_convolutions: int = 2,
+        hidden_size: int = 512,
+        dropout: float = 0.4,
+        embedding_size: int = 128,
+    ) -> None:
+        super().__init__()
+        channels, height, breadth = image_shape
+        if min([*widths, num_convolutions, hidden_size, embedding_size]) < 1 or not 0.0 <= dropout < 1.0:
+            raise ValueError(
+                f"DeepConvNet: widths {list(widths)}, num_convolutions {num_convolutions}, hidden_size {hidden_size} and "
+                f"embedding_size {embedding_size} must be positive, and dropout {dropout} in [0, 1)"
+            )
+        if min(height, breadth) < 2 ** len(widths):
+            raise ValueError(f"DeepConvNet: {len(widths)} blocks need {2 ** len(widths)} pixels a side, not {height}x{breadth}")
+        self.image_shape = tuple(image_shape)
+        self.widths = tuple(widths)
+        self.num_convolutions = num_convolutions
+        self.hidden_size = hidden_size
+        self.dropout = dropout
+        self.embedding_size = embedding_size
+        layers: list[nn.Module] = []
+        for width in self.widths:
+            for _ in range(num_convolutions):
+                layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        flat_size = channels * (height >> len(self.widths)) * (breadth >> len(self.widths))
+        layers += [nn.Flatten(), nn.Linear(flat_size, hidden_size), nn.ReLU(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden_size, embedding_size))
+        self.layers.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images (N, C, H, W) as vectors (N, embedding_size)."""
+        embeddings: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))
+        return embeddings

@@ -1,0 +1,128 @@
+"""Pairs of images, told apart by one encoder or by two."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from lab.losses import ContrastiveLoss, PairCrossEntropy
+from lab.losses.distances import pair_distances
+from lab.losses.inputs import check_input
+from lab.losses.tuples import balanced_pairs
+from lab.metrics import EmbeddingMetrics
+from lab.models.base import Batch, Family, embedding_size_of
+from lab.nets.heads import LogisticUnit
+
+Views = Literal["whole", "upper_lower", "left_right"]
+
+
+class Siamese(Family):
+    """Two images compared by their embeddings: Bromley et al., "Signature Verification using a Siamese ...", 1993.
+
+    The distance d(f(x1), f(x2)) is trained to be small where both are of one class and large where not; or, with a logistic
+    head, p(same | x1, x2) = sigmoid(w . |f(x1) - f(x2)| + b) (Koch et al., 2015). The pairs are index tuples of the batch,
+    as many of one class as of two, so each image passes the encoder once however many pairs it is in. With a second
+    encoder g for the second image of a pair, the model is pseudo-siamese: d(f(x1), g(x2)).
+
+    Args:
+        encoder: images (N, C, H, W) to embeddings (N, D).
+        loss: of what the head gives, (M,), and same, (M,), 1 for pairs of one class; None for ``ContrastiveLoss()`` of
+            distances or ``PairCrossEntropy()`` of logits.
+        head: ``euclidean`` or ``cosine`` distance, or ``logistic``; D is the encoder's ``embedding_size`` then.
+        other_encoder: the encoder of the second image of each pair, sharing nothing with the first; None for the same one.
+        views: what is seen of the images of a pair: the ``whole`` of both, or of the first the upper half and of the second
+            the lower half (``upper_lower``), or likewise ``left_right``.
+        num_pairs: pairs drawn from a batch; None for all pairs of one class and as many of two.
+        optimizer: makes an optimizer of parameters.
+        scheduler: makes a learning rate scheduler of an optimizer.
+        embedding_size: D, for a logistic head on an encoder that does not say.
+    """
+
+    monitor = "val/auc"
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: nn.Module | None = None,
+        head: Literal["euclidean", "cosine", "logistic"] = "euclidean",
+        other_encoder: nn.Module | None = None,
+        views: Views = "whole",
+        num_pairs: int | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        embedding_size: int | None = None,
+    ) -> None:
+        super().__init__(optimizer, scheduler)
+        if head not in ("euclidean", "cosine", "logistic") or views not in ("whole", "upper_lower", "left_right"):
+            raise ValueError(
+                f"Siamese: head, {head!r}, must be euclidean, cosine or logistic, and views, {views!r}, whole, upper_lower or "
+                "left_right"
+            )
+        if num_pairs is not None and num_pairs < 2:
+            raise ValueError(f"Siamese: num_pairs must be 2 or more, not {num_pairs}")
+        self.encoder = encoder
+        self.other_encoder = other_encoder
+        self.views = views
+        self.num_pairs = num_pairs
+        self.distance = head
+        self.head = LogisticUnit(embedding_size or embedding_size_of(encoder)) if head == "logistic" else None
+        self.loss = loss if loss is not None else PairCrossEntropy() if head == "logistic" else ContrastiveLoss()
+        check_input(self.loss, "pair_logits" if head == "logistic" else "pair_distances", f"Siamese with head {head}")
+        search = None if head == "logistic" or self.has_two_views else head
+        self.metrics = EmbeddingMetrics(balanced_pairs, self.pair_distance, search)
+
+    @property
+    def has_two_views(self) -> bool:
+        """Whether the first and the second image of a pair are embedded differently."""
+        return self.other_encoder is not None or self.views != "whole"
+
+    @classmethod
+    def encoder_image_shape(cls, image_shape: Sequence[int], settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the shape of a view."""
+        channels, height, width = image_shape
+        views = settings.get("views", "whole")
+        return channels, height // 2 if views == "upper_lower" else height, width // 2 if views == "left_right" else width
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return embeddings (N, D) of images (N, C, H, W); with two views (N, 2 D), as first and as second image of a pair."""
+        if not self.has_two_views:
+            embeddings: Tensor = self.encoder(images)
+            return embeddings
+        first, second = self._both_views(images)
+        if self.other_encoder is None:
+            return torch.cat(self.encoder(torch.cat([first, second])).chunk(2), dim=1)
+        return torch.cat([self.encoder(first), self.other_encoder(second)], dim=1)
+
+    def _both_views(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if self.views == "whole":
+            return images, images
+        dim = 2 if self.views == "upper_lower" else 3
+        size = images.shape[dim] // 2
+        return images.narrow(dim, 0, size), images.narrow(dim, images.shape[dim] - size, size)
+
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return distances (M,) or logits (M,) of what ``forward`` gave for the first and the second image of M pairs."""
+        if self.has_two_views:
+            first, second = first.chunk(2, dim=1)[0], second.chunk(2, dim=1)[1]
+        if self.head is not None:
+            logits: Tensor = self.head(first, second)
+            return logits
+        with torch.autocast(first.device.type, enabled=False):
+            return pair_distances(first.float(), second.float(), "cosine" if self.distance == "cosine" else "euclidean")
+
+    def pair_distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return what is smaller the more alike the images of a pair are, (M,): their distance, or their logit negated."""
+        return self.compare(first, second) if self.head is None else -self.compare(first, second)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss over the pairs of the batch; while evaluating, collect the embeddings too."""
+        images, labels = batch
+        embeddings = self(images)
+        if not self.training and self.metrics is not None:
+            self.metrics.update(embeddings, labels)
+        # The images of the batch are random already, so the draw need only differ from step to step.
+        drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
+        first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)
+        return {"loss": self.loss(self.compare(embeddings[first], embeddings[second]), same.float())}

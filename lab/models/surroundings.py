@@ -1,0 +1,25 @@
+"""What of the data and of the random numbers around a model goes into its checkpoint."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+
+def add_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> None:
+    """Add ``preparation``, how the data prepares an image, and ``random_state``, where the random numbers are."""
+    data: Any = getattr(trainer, "datamodule", None)
+    if hasattr(data, "state_dict"):
+        checkpoint["preparation"] = data.state_dict()
+    checkpoint["random_state"] = torch.get_rng_state()
+
+
+def restore_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> None:
+    """Let the data prepare images as those before, and, where training goes on, let the random numbers go on too."""
+    if trainer is None:
+        return
+    data: Any = getattr(trainer, "datamodule", None)
+    if "preparation" in checkpoint and hasattr(data, "load_state_dict"):
+        data.load_state_dict(checkpoint["preparation"])
+    if trainer.state.fn == "fit" and "random_state" in checkpoint:
+        torch.set_rng_state(checkpoint["random_state"])

@@ -1,0 +1,63 @@
+"""What stands on top of an encoder: class logits of an embedding, or one number of two embeddings."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lab.nets.koch import initialize_as_koch
+
+ClassHead = Literal["linear", "bias", "none"]
+
+
+def class_head(kind: ClassHead, size: int, num_classes: int) -> nn.Module:
+    """Make the part from outputs (N, size) to logits (N, num_classes).
+
+    Args:
+        kind: ``linear`` for a linear layer with bias, ``bias`` for a bias alone, ``none`` for the outputs as they are.
+        size: length of an output; ``num_classes`` unless the head is linear.
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: if the outputs are not as many as the classes and no linear layer would make them so.
+    """
+    if kind not in ("linear", "bias", "none"):
+        raise ValueError(f"model.head must be linear, bias or none, not {kind!r}")
+    if kind == "linear":
+        return nn.Linear(size, num_classes)
+    if size != num_classes:
+        raise ValueError(
+            f"with model.head {kind} the outputs of the encoder are the class scores, but there are {size} of them and "
+            f"{num_classes} classes: set model.encoder.embedding_size {num_classes}"
+        )
+    return Bias(size) if kind == "bias" else nn.Identity()
+
+
+class Bias(nn.Module):
+    """A trainable bias, 0 at first, added to vectors (N, size)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Add the bias."""
+        return vectors + self.bias
+
+
+class LogisticUnit(nn.Module):
+    """Koch et al. (2015): the logit that two images are of one class, ``w . |h1 - h2| + b``.
+
+    Args:
+        embedding_size: length of an embedding h.
+    """
+
+    def __init__(self, embedding_size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(embedding_size, 1)
+        initialize_as_koch(self.layer)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return logits (M,) of embeddings (M, D) and those (M, D) beside them."""
+        logits: Tensor = self.layer((first - second).abs()).squeeze(1)
+        return logits
