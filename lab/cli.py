@@ -7,17 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+import lab.data  # noqa: F401  so that --help knows the data sets
 from lab.callbacks import default_callbacks
 from lab.config_files import read_config
 from lab.explain import Complaint, explain, explain_refusal
-from lab.models import Family, check_checkpoint, check_learning_rate, rehearse
+from lab.models import Family
+from lab.preflight import check_filled_in, check_parts, check_settings
 from lab.runs import PROJECT, discard_run_folder, new_run_folder
 
 CONFIGS = PROJECT / "configs"
@@ -26,6 +27,16 @@ FROM_DATA = {
     "num_classes": "num_classes",
     "encoder.init_args.image_shape": "image_shape",
     "other_encoder.init_args.image_shape": "image_shape",
+}
+# Where classes are looked for that are named wrongly, by the last part of the key.
+CLASSES_OF = {
+    "data": ["lab.data"],
+    "model": ["lab.models"],
+    "encoder": ["lab.nets"],
+    "loss": ["lab.losses", "torch.nn"],
+    "optimizer": ["torch.optim"],
+    "scheduler": ["torch.optim.lr_scheduler"],
+    "callbacks": ["lightning.pytorch.callbacks"],
 }
 CALLBACK_SWITCHES = {
     "enable_checkpointing": Checkpoint,
@@ -64,6 +75,9 @@ class LabCLI(LightningCLI):
         """Add the arguments of a run, and fill in what the model has to know of the data."""
         parser.add_argument("--name", type=str | None, help="Name of the run's folder (default: the first config's).")
         parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint to resume from, or to test.")
+        parser.add_argument(
+            "--encoder_from", type=str | None, help="Checkpoint of any family whose encoder's weights to start from."
+        )
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
         parser.add_function_arguments(default_callbacks, "callbacks", skip={"run_folder"}, fail_untyped=False)
         for target, name in FROM_DATA.items():
@@ -84,22 +98,14 @@ class LabCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             keys = [action.dest for action in parser._actions]
-            raise ValueError(explain(Complaint(error.message or "", entries, sys.argv[1:], keys))) from error
-        seed = self.config.seed_everything
-        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
-            raise ValueError(f"seed_everything must be from 0 to {2**32 - 1}, not {seed}")
+            raise ValueError(explain(Complaint(error.message or "", entries, sys.argv[1:], keys, CLASSES_OF))) from error
+        check_filled_in([f"model.{target.replace('.init_args', '')}" for target in FROM_DATA], entries, sys.argv[1:])
+        check_settings(self.config)
 
     def before_instantiate_classes(self) -> None:
-        """Refuse more devices than there are, name the run, and give data without a seed of its own the run's."""
-        if self.config.trainer.limit_train_batches == 0:
-            raise ValueError("trainer.limit_train_batches 0 leaves nothing to train on")
-        devices, available = self.config.trainer.devices, max(os.cpu_count() or 1, torch.cuda.device_count())
-        if str(devices).isdigit() and int(devices) > available:
-            raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")
+        """Name the run, and give data without a seed of its own the run's."""
         if self.config.name is None:
             self.config.name = Path(str(self.config.config[0])).stem if self.config.config else "run"
-        if self.config.name in ("", ".", "..") or Path(self.config.name).name != self.config.name:
-            raise ValueError(f"name must be that of a folder below trainer.default_root_dir, not {self.config.name!r}")
         self.asked_for = self.config.clone()
         options = self.config.data.get("init_args")
         if options is not None and "seed" in options and options.seed is None and self.config.seed_everything is not False:
@@ -114,14 +120,12 @@ class LabCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise ValueError(explain_refusal(str(error))) from error
+            raise ValueError(explain_refusal(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""
         settings = {**self.config_init.trainer, **kwargs}
-        if self.config.callbacks.patience < 0:
-            raise ValueError(f"callbacks.patience must be 0 or more, not {self.config.callbacks.patience}")
-        self._check()
+        check_parts(self.model, self.datamodule, self.config, resuming=not self.suffix)
         if not settings["fast_dev_run"]:
             self.run_folder = self._make_run_folder(settings)
         settings["default_root_dir"] = self.run_folder
@@ -132,21 +136,9 @@ class LabCLI(LightningCLI):
         try:
             return Trainer(**settings)
         except Exception as error:
-            discard_run_folder(self.run_folder)
+            if "LOCAL_RANK" not in os.environ:
+                discard_run_folder(self.run_folder)
             raise ValueError(f"trainer: {error}") from error
-
-    def _check(self) -> None:
-        """Find what is wrong with the data, with what the model makes of it and with the checkpoint before there is a run."""
-        if "LOCAL_RANK" not in os.environ:
-            self.datamodule.prepare_data()
-        self.datamodule.setup("fit")
-        with torch.random.fork_rng(devices=[]):
-            loaders = self.datamodule.val_dataloader()
-            batch = next(iter(loaders[0] if isinstance(loaders, list) else loaders))
-        check_learning_rate(self.model.optimizer, self.model.scheduler)
-        rehearse(self.model, self.datamodule.on_after_batch_transfer([part[:8] for part in batch], 0))
-        if self.config.ckpt_path is not None:
-            check_checkpoint(self.config.ckpt_path, self.model)
 
     def _loggers(self, own: list[Any]) -> list[Logger]:
         """TensorBoard, CSV and the user's own loggers; none at all where the user said false."""
@@ -173,7 +165,10 @@ class LabCLI(LightningCLI):
         logs = Path(settings["default_root_dir"] or PROJECT / "lightning_logs").resolve()
         # A process that Lightning starts for another device writes where the one that started it does.
         inherited = os.environ.get("LAB_RUN_FOLDER") if "LOCAL_RANK" in os.environ else None
-        folder = Path(inherited) if inherited else new_run_folder(logs / (self.config.name + self.suffix))
+        try:
+            folder = Path(inherited) if inherited else new_run_folder(logs / (self.config.name + self.suffix))
+        except OSError as error:
+            raise ValueError(f"trainer.default_root_dir {logs} cannot be written: {error.strerror}") from error
         os.environ["LAB_RUN_FOLDER"] = str(folder)
         config = self.asked_for
         for key in ("config", "debug"):

@@ -9,11 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lab.cli import LabCLI, given
 from lab.models import read_checkpoint
-from lab.runs import discard_run_folder, environment, print_next, print_scores, write_json
+from lab.runs import discard_run_folder, environment, print_interrupted, print_next, print_scores, write_json
+
+
+class FirstStep(Callback):
+    """Knows whether training has begun."""
+
+    was_taken = False
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Note that it has."""
+        self.was_taken = True
 
 
 def fit() -> None:
@@ -29,11 +40,15 @@ def test() -> None:
 def _fit() -> None:
     cli = LabCLI()
     started = time.perf_counter()
+    first_step = FirstStep()
+    cli.trainer.callbacks.append(first_step)  # type: ignore[attr-defined]
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
-    except BaseException:
-        if cli.trainer.is_global_zero and not cli.trainer.fit_loop.total_batch_idx + 1:
+    except BaseException as error:
+        if cli.trainer.is_global_zero and not first_step.was_taken:
             discard_run_folder(cli.run_folder)
+        elif isinstance(error, KeyboardInterrupt | SystemExit) and cli.run_folder is not None and cli.trainer.is_global_zero:
+            print_interrupted(cli.run_folder)
         raise
     facts: dict[str, Any] = {"resumed_from": cli.config.ckpt_path, "epochs": cli.trainer.current_epoch}
     seconds = {"fit": round(time.perf_counter() - started, 1)}
@@ -83,6 +98,8 @@ def _run(command: Callable[[], None]) -> None:
     warnings.filterwarnings("ignore", module="lightning")  # advice on worker processes, and its own deprecations
     try:
         command()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (ValueError, OSError, MisconfigurationException) as error:
         if "--debug" in sys.argv:
             raise

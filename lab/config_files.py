@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs", "<<")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ def read_config(path: Path, prefix: str = "") -> list[Entry]:
     if not path.is_file():
         there = [str(found) for found in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         near = difflib.get_close_matches(str(path), there, n=1)
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, not a config")
         raise ValueError(
             f"{prefix}: there is no file {path}".removeprefix(": ") + (f"; did you mean {near[0]!r}?" if near else "")
         )
@@ -49,11 +51,18 @@ def read_config(path: Path, prefix: str = "") -> list[Entry]:
         raise ValueError(f"{path} is not a text file") from error
     if not isinstance(node, yaml.MappingNode):
         raise ValueError(f"{path} holds no keys; a config has data, model, trainer and so on")
-    return list(_entries(node, path, prefix))
+    entries = list(_entries(node, path, prefix, ()))
+    for entry in list(entries):
+        inner = path.parent / entry.value
+        if entry.value.endswith((".yaml", ".yml")) and inner.is_file() and inner != path:
+            entries += read_config(inner, entry.key)
+    return entries
 
 
-def _entries(node: yaml.Node, path: Path, prefix: str) -> Iterator[Entry]:
+def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, ...]) -> Iterator[Entry]:
     seen: dict[str, int] = {}
+    if node in above:
+        raise ValueError(f"{path}:{node.start_mark.line + 1} holds itself")
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         line, name = key.start_mark.line + 1, str(key.value)
         if name in seen:
@@ -63,7 +72,7 @@ def _entries(node: yaml.Node, path: Path, prefix: str) -> Iterator[Entry]:
         if name != "init_args":
             yield Entry(dotted, str(value.value) if isinstance(value, yaml.ScalarNode) else "", path, line)
         for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-            yield from _entries(part, path, dotted)
+            yield from _entries(part, path, dotted, (*above, node))
     if {"class_path", "init_args"} & seen.keys():
         for name in (name for name in seen if name not in CLASS_KEYS):
             near = difflib.get_close_matches(name, CLASS_KEYS, n=1, cutoff=0.7)
@@ -99,3 +108,16 @@ def public_names(module: str) -> list[str]:
     """Name the classes that a module has."""
     names = vars(importlib.import_module(module)).items()
     return [name for name, value in names if inspect.isclass(value) and not name.startswith("_")]
+
+
+def broken_module(class_path: str) -> str:
+    """Say why the module of a class path cannot be imported, where that is so."""
+    module = class_path.rpartition(".")[0]
+    try:
+        if re.fullmatch(r"[\w.]+", module):
+            importlib.import_module(module)
+    except ImportError:
+        return ""
+    except Exception as error:
+        return f"{class_path} cannot be imported: {type(error).__name__}: {error}"
+    return ""

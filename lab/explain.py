@@ -2,21 +2,11 @@
 
 import difflib
 import re
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lab.config_files import Entry, keys_of_classes, parameters, public_names
-
-# Where classes are looked for that are named wrongly, by the last part of the key.
-CLASSES_OF = {
-    "data": ["lab.data"],
-    "model": ["lab.models"],
-    "encoder": ["lab.nets"],
-    "loss": ["lab.losses", "torch.nn"],
-    "optimizer": ["torch.optim"],
-    "scheduler": ["torch.optim.lr_scheduler"],
-    "callbacks": ["lightning.pytorch.callbacks"],
-}
+from lab.config_files import Entry, broken_module, keys_of_classes, parameters, public_names
 
 
 @dataclass(frozen=True)
@@ -28,12 +18,14 @@ class Complaint:
         entries: what stands in the configs, in the order in which they are read.
         arguments: the command line.
         keys: every key the parser knows, dotted.
+        classes_of: modules in which the classes of a key usually are, by the last part of the key.
     """
 
     message: str
     entries: list[Entry]
     arguments: list[str]
     keys: list[str]
+    classes_of: dict[str, list[str]]
 
     @property
     def path(self) -> str:
@@ -58,12 +50,18 @@ def explain(complaint: Complaint) -> str:
     return " ".join(complaint.message.split())
 
 
-def explain_refusal(message: str) -> str:
-    """Take what a class said when it refused its arguments out of what the parser put around it."""
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+def explain_refusal(error: BaseException) -> str:
+    """Take what a class said when it refused its arguments out of what the parser put around it, and name the class."""
+    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
     first = next((i for i, line in enumerate(lines) if line == "Errors:"), -1) + 1
     said = [line for line in lines[first:] if line and not line.startswith(AROUND)]
-    return said[0] if first and said else message
+    message = said[0] if first and said else str(error)
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"]
+    owner = type(frames[-1].f_locals["self"]).__name__ if frames and "self" in frames[-1].f_locals else ""
+    named = not owner or owner in message or message.startswith(("data.", "model."))
+    return message if named else f"{owner} cannot be made: {message}"
 
 
 AROUND = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class", "Problem with given class_path", "Parser key")
@@ -147,7 +145,7 @@ def _wrong_class(complaint: Complaint, found: re.Match[str]) -> str:
 def _no_class_path(complaint: Complaint, found: re.Match[str]) -> str:
     path = complaint.path
     known: dict[str, str] = {}
-    for module in CLASSES_OF.get(path.rpartition(".")[2], ()):
+    for module in complaint.classes_of.get(path.rpartition(".")[2], ()):
         known |= {name.lower(): f"{module}.{name}" for name in public_names(module)}
     near = difflib.get_close_matches(found[1].rpartition(".")[2].lower(), known, n=1, cutoff=0.6)
     advice = (
@@ -156,6 +154,13 @@ def _no_class_path(complaint: Complaint, found: re.Match[str]) -> str:
         else f"write it in full, such as {next(iter(known.values()), 'my_module.MyClass')}"
     )
     return f"{path}: there is no class {found[1]!r}; {advice}{complaint.place(path)}"
+
+
+def _no_class(complaint: Complaint, found: re.Match[str]) -> str:
+    named = re.search(r"val='([\w.]+)'|Given value: ([\w.]+)", complaint.message)
+    name = next(filter(None, named.groups())) if named else "it"
+    advice = "torchvision's models are made by lab.nets.Pretrained"
+    return f"{complaint.path} must be a class, and {name} is a function; {advice}{complaint.place(complaint.path)}"
 
 
 def _no_class_named(complaint: Complaint, found: re.Match[str]) -> str:
@@ -169,7 +174,11 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     all_kinds = expected.findall(complaint.message)
     kinds = dict.fromkeys(name or literal for indent, name, literal in all_kinds if len(indent) >= len(all_kinds[0][0]))
     value = re.search(r"(?:Got value: |Given value: |val=')(.*?)(?:\. Got value|'|\n|$)", complaint.message)
+    broken = broken_module(value[1]) if value else ""
+    if broken:
+        return f"{complaint.path}: {broken}{complaint.place(complaint.path)}"
     allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
+    allowed = allowed.replace("list", "list, such as '[1, 2]',")
     return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
 
 
@@ -191,6 +200,7 @@ KINDS: tuple[tuple[str, Callable[[Complaint, re.Match[str]], str]], ...] = (
     (r"the following arguments are required: (.*)", _missing_arguments),
     (r"Multiple subclasses with name (\w+)\..*ambiguity: (.*?)\.?$", _several_classes),
     (r"does not correspond to a subclass of (\w+)", _wrong_class),
+    (r"add_function_arguments\(\) got an unexpected keyword", _no_class),
     (r"Not a valid subclass of (\w+)", _no_class_named),
     (r"Expected a dot import path string: (\S+)", _no_class_path),
     (r"Expected an? (?:<class|typing\.Literal)", _wrong_type),

@@ -30,7 +30,7 @@ def new_run_folder(parent: Path) -> Path:
 
 
 def discard_run_folder(folder: Path | None) -> None:
-    """Remove the folder of a run in which nothing has happened, with those above it that this leaves empty."""
+    """Remove the folder of a run in which nothing has happened, and the one above it where this leaves that empty."""
     if folder is None:
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -77,14 +77,26 @@ def print_next(run_folder: Path, record: dict[str, Any]) -> None:
     """Print where the results of a run are, and the commands that a user types next."""
     console = _console()
     if "fit" in record["seconds"]:
-        console.print(f"trained {record['epochs']} epochs in {record['seconds']['fit']} s")
+        console.print(f"trained to epoch {record['epochs']} in {record['seconds']['fit']} s")
     console.print(f"scores:          {_short(run_folder / 'metrics.json')}")
+    if "fit" in record["seconds"] and "best_epoch" not in record:
+        console.print("best checkpoint: none, so these are the scores of the weights at the end")
     if "best_epoch" in record:
         checkpoint = _short(Path(record["checkpoint"]))
         ((name, score),) = record["best_score"].items()
         console.print(f"best checkpoint: {checkpoint}, of epoch {record['best_epoch']} with {name} {score:.4f}\n\nnext:")
         console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
         console.print(f"  python {_short(PROJECT / 'scripts' / 'test.py')} --ckpt_path {checkpoint}")
+
+
+def print_interrupted(run_folder: Path) -> None:
+    """Print what there is of a run that was stopped, and the command that goes on with it."""
+    console, last = _console(), run_folder / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        console.print(f"interrupted before the first epoch was over; {_short(run_folder)} has no checkpoint to go on from")
+        return
+    script, config = _short(PROJECT / "scripts" / "fit.py"), _short(run_folder / "config.yaml")
+    console.print(f"interrupted; to go on:\n  python {script} --config {config} --ckpt_path {_short(last)}")
 
 
 def _console() -> Console:

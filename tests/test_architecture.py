@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "config_files": set(),
     "explain": {"config_files"},
     "runs": set(),
-    "cli": {"callbacks", "config_files", "data", "explain", "models", "runs"},
+    "preflight": {"config_files", "models"},
+    "cli": {"callbacks", "config_files", "data", "explain", "models", "preflight", "runs"},
     "commands": {"cli", "models", "runs"},
 }
 

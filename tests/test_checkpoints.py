@@ -1,5 +1,7 @@
+import contextlib
 import functools
 import pickle
+import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -157,6 +159,36 @@ def test_a_checkpoint_makes_only_known_classes_and_imports_nothing(
     with pytest.raises(ValueError, match="which is not a known class; if you trust the file, import it first"):
         load("evil.ckpt")
     assert not Path("attacked").exists()
+
+
+@pytest.mark.parametrize("name", ["encoder", "loss", "optimizer", "scheduler"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "attack.Net",
+        '{"class_path": "attack.Net"}',
+        {"class_path": "torch.nn.CrossEntropyLoss", "init_args": {"weight": "attack.Net"}},
+        {"class_path": "torch.optim.SGD", "dict_kwargs": {"lr": "attack.Net"}},
+    ],
+)
+def test_a_text_in_a_checkpoint_stays_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("attack.py").write_text("open('attacked', 'w')\n")
+    checkpoint = torch.load(_save(_triplet(), tmp_path / "a.ckpt"), weights_only=True)
+    checkpoint["hyper_parameters"][name] = value
+    torch.save(checkpoint, "evil.ckpt")
+    with contextlib.suppress(ValueError):  # what is not used at once is only found out later
+        load("evil.ckpt")
+    assert "attack" not in sys.modules
+    assert not Path("attacked").exists()
+
+
+@pytest.mark.parametrize("settings", [None, [], {"_class_path": "lab.models.Triplet"}])
+def test_a_checkpoint_without_settings_or_weights_is_refused(tmp_path: Path, settings: object) -> None:
+    torch.save({"hyper_parameters": settings}, tmp_path / "half.ckpt")
+    with pytest.raises(ValueError, match="not of a family of this project"):
+        load(tmp_path / "half.ckpt")
 
 
 def test_a_classifier_is_not_tested_on_classes_in_another_order(tmp_path: Path) -> None:

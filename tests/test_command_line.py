@@ -153,7 +153,7 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         (["--model.optimizer.lr", "0.1"], "model.optimizer.lr 0.1 has no effect under OneCycleLR"),
         (["--callbacks.monitor", "val/accurac"], "did you mean 'val/accuracy'?"),
         (["--callbacks.patience", "-1"], "callbacks.patience must be 0 or more, not -1"),
-        (["--model.embedding_size", "7"], "Classifier cannot take 8 images (1, 28, 28) and their labels: RuntimeError"),
+        (["--model.embedding_size", "7"], "model.encoder: Classifier with ConvNet cannot take 8 images (1, 28, 28): RuntimeError"),
         (["--model.loss", "torch.nn.TripletMarginLoss"], "missing 1 required positional argument"),
         (["--model.loss", "lab.losses.TripletLoss"], "Classifier has logits to give, and TripletLoss is a loss of embeddings"),
         (["--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.reduction", "none"], "must be one number"),
@@ -171,6 +171,47 @@ def test_a_mistake_that_only_the_trainer_or_a_first_batch_shows_leaves_no_run_be
     assert last.startswith("error: ")
     assert says in last
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_validating_every_second_epoch_is_no_mistake(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    every = ["--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "2"]
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, *every)
+    assert done.returncode == 0, done.stderr
+    assert _json(tmp_path / "runs/classifier/version_0/metrics.json")["best_epoch"] == 2
+
+
+def test_a_run_that_cannot_go_on_from_its_checkpoint_leaves_no_folder(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    assert script("fit.py", "--config", config, *TINY, *SMALL_DIGITS).returncode == 0
+    last = "runs/classifier/version_0/checkpoints/last.ckpt"
+    longer = ["--ckpt_path", last, "--trainer.max_epochs", "5", "--name", "longer"]
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, *longer)
+    assert done.returncode == 2
+    assert "the learning rate schedule of the checkpoint ends after" in done.stderr
+    assert not (tmp_path / "runs" / "longer").exists()
+
+
+def test_an_encoder_starts_from_another_run_of_another_family_and_says_what_was_loaded(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "triplet.yaml")
+    assert script("fit.py", "--config", config, *TINY, *SMALL_DIGITS).returncode == 0
+    best = "runs/triplet/version_0/checkpoints/best.ckpt"
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    frozen = ["--encoder_from", best, "--model.scheduler", "null", "--model.optimizer.lr", "0", "--trainer.max_epochs", "1"]
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, *frozen)
+    assert done.returncode == 0, done.stderr
+    assert f"encoder: 20 of 20 tensors loaded from {best}" in done.stdout
+    paths = [tmp_path / "runs" / name / "version_0" / "checkpoints" / "last.ckpt" for name in ("triplet", "classifier")]
+    before = torch.load(tmp_path / best, weights_only=True)["state_dict"]["encoder.layers.0.weight"]
+    after = torch.load(paths[1], weights_only=True)["state_dict"]["encoder.layers.0.weight"]
+    assert torch.equal(before, after)
+    again = ("--config", config, *TINY, *SMALL_DIGITS, "--encoder_from", best)
+    wider = script("fit.py", *again, "--model.encoder.embedding_size", "9")
+    assert wider.returncode == 0, wider.stderr
+    assert "not loaded: layers.13.weight (other shape), layers.13.bias (other shape)" in wider.stdout
+    other = script("fit.py", "--config", config, *TINY, "--encoder_from", best, "--model.encoder", "lab.nets.TwoLayerNet")
+    assert other.returncode == 2
+    assert "none of its 20 tensors fits the encoder, a TwoLayerNet" in other.stderr
 
 
 def test_training_without_validation_is_watched_by_a_score_of_training(script: Script, tmp_path: Path) -> None:

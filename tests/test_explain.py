@@ -30,7 +30,8 @@ def _refusal(monkeypatch: pytest.MonkeyPatch, folder: Path, config: str, *argume
     """Return the line that the command line says about a config, written to ``my.yaml``."""
     monkeypatch.chdir(folder)
     Path("my.yaml").write_text(config)
-    monkeypatch.setattr(sys, "argv", ["fit.py", "--config", "my.yaml", *arguments])
+    runs = [] if "--trainer.default_root_dir" in arguments else ["--trainer.default_root_dir", "lightning_logs"]
+    monkeypatch.setattr(sys, "argv", ["fit.py", *runs, "--config", "my.yaml", *arguments])
     with pytest.raises(ValueError, match=r".") as refused:
         LabCLI()
     message = " ".join(str(refused.value).split())
@@ -119,6 +120,8 @@ def test_a_value_of_the_wrong_type_is_named_with_the_right_type_and_its_line(
             ["torch.nn.Linear needs in_features, out_features", "model.encoder.in_features"],
         ),
         (["--model.scheduler", "torch.optim.lr_scheduler.CosineAnnealingLR"], ["CosineAnnealingLR needs T_max"]),
+        (["--model.encoder", "torchvision.models.resnet18"], ["model.encoder must be a class", "lab.nets.Pretrained"]),
+        (["--model.encoder.image_shape", "[1, 5, 5]"], ["model.encoder.image_shape is filled in from the data"]),
         (["--trainer.callbacks", "EarlyStoping"], ["'lightning.pytorch.callbacks.EarlyStopping'"]),
     ],
 )
@@ -162,6 +165,7 @@ def test_what_a_class_refuses_is_passed_on_in_its_own_words_before_there_is_a_ru
         ("", "my.yaml holds no keys"),
         ("# nothing\n", "my.yaml holds no keys"),
         ("- data\n- model\n", "my.yaml holds no keys"),
+        ("trainer: &itself {max_epochs: *itself}\n", "my.yaml:1 holds itself"),
         ("trainer:\n  max_epochs: 1\n  max_epochs: 2\n", "my.yaml:3 gives max_epochs again, which line 2 has given"),
         (
             CONFIG.replace("class_path: lab.m", "class_pth: lab.m"),
@@ -182,6 +186,16 @@ def test_a_config_is_refused_by_name_for_what_the_parser_would_overlook(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, says: str
 ) -> None:
     assert says in _refusal(monkeypatch, tmp_path, config)
+
+
+def test_the_number_of_classes_is_not_the_users_to_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    classifier = CONFIG.replace("Triplet\n", "Classifier\n").replace("    loss: lab.losses.TripletLoss\n", "")
+    for config, arguments in (
+        (classifier, ("--model.num_classes", "5")),
+        (classifier.replace("encoder:", "num_classes: 5\n    encoder:"), ()),
+    ):
+        message = _refusal(monkeypatch, tmp_path, config, *arguments)
+        assert message == "model.num_classes is filled in from the data: leave it out"
 
 
 def test_a_file_that_is_not_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -37,12 +37,12 @@ class Loss(nn.Module):
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (Triplet(Encoder(lambda images: images)), r"must return one vector an image, \(8, D\), not \(8, 1, 28, 28\)"),
+        (Triplet(Encoder(lambda images: images)), r"must be one vector an image, \(8, D\), not \(8, 1, 28, 28\)"),
         (Triplet(Encoder(lambda images: images.flatten(1)[:3])), r"one vector an image, \(8, D\), not \(3, 784\)"),
-        (Triplet(Encoder(lambda images: (images, 3))), "must return a tensor, not tuple"),
+        (Triplet(Encoder(lambda images: (images, 3))), "must be a tensor, not tuple"),
         (
             Triplet(Encoder(lambda images: images @ torch.zeros(3, 2))),
-            r"cannot take 8 images \(1, 28, 28\) .*RuntimeError",
+            r"cannot take 8 images \(1, 28, 28\): RuntimeError",
         ),
         (Triplet(ConvNet(width=2), Loss(lambda outputs: outputs.sum(1))), r"must be one number, .* not \(8,\)"),
         (Triplet(ConvNet(width=2), Loss(lambda outputs: 3.0)), "must be one number, .* not float"),
@@ -65,6 +65,27 @@ def test_a_rehearsal_changes_nothing(model: Triplet | Classifier) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not model.evaluation_averages.update_called
     assert model.metrics is None or (not model.metrics.update_called and not model.metrics.embeddings)
+
+
+def test_a_rehearsal_draws_its_random_numbers_apart_tracks_no_gradient_and_leaves_each_layer_in_its_mode() -> None:
+    class Random(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.frozen, self.trained = nn.BatchNorm1d(784).eval(), nn.Linear(784, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            assert not torch.is_grad_enabled()
+            assert not self.training
+            outputs: Tensor = self.trained(self.frozen(images.flatten(1) + torch.rand(1)))
+            return outputs
+
+    model = Triplet(Random())
+    modes = {name: part.training for name, part in model.named_modules()}
+    random_state = torch.get_rng_state()
+    rehearse(model, BATCH)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert {name: part.training for name, part in model.named_modules()} == modes
+    assert not modes["encoder.frozen"]
 
 
 def test_a_rehearsal_gives_lazy_layers_their_sizes() -> None:

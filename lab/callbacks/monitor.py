@@ -68,7 +68,7 @@ class MonitorCheck(Callback):
         Raises:
             ValueError: as before.
         """
-        if self._an_epoch_is_over:
+        if self._an_epoch_is_over and self.monitor.startswith("train/"):
             self._check(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

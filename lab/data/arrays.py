@@ -61,6 +61,7 @@ class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
                 unfinished,
                 metadata={"class_names": json.dumps(self.class_names)},
             )
+            unfinished.chmod(0o644)  # safetensors makes files that only their owner can read
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)

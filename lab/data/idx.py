@@ -78,7 +78,8 @@ def read_original(source: Source, root: Path, split: str, class_names: list[str]
 def _read_idx(source: Source, root: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Read an array in the IDX format: a magic number, big-endian 32-bit sizes, bytes."""
     path = _original(source, root, name)
-    assert path is not None
+    if path is None:
+        raise ValueError(f"{source.__name__} is not in {root}: call prepare_data() of the data set first")
     num_dimensions = int(name[-7])  # train-images-idx3-ubyte
     opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     try:

@@ -28,8 +28,9 @@ class ContrastiveLoss(nn.Module):
     def forward(self, distances: Tensor, same: Tensor) -> Tensor:
         """Return the loss, a float32 scalar, of distances (M,) of pairs; same (M,) is 1 for a same-class pair, else 0."""
         with in_float32(distances) as distances:
-            losses = same * distances.square() + (1 - same) * (self.margin - distances).clamp(min=0).square()
-            return mean(losses)
+            pull = distances.square()
+            push = (self.margin - distances).clamp(min=0).square()
+            return mean(torch.where(same.bool(), pull, push))
 
 
 class ExponentialLoss(nn.Module):
@@ -55,7 +56,7 @@ class ExponentialLoss(nn.Module):
         with in_float32(distances) as distances:
             pull = 2 / self.constant * distances.square()
             push = 2 * self.constant * torch.exp(-2.77 / self.constant * distances)
-            return mean(same * pull + (1 - same) * push)
+            return mean(torch.where(same.bool(), pull, push))
 
 
 class PairCrossEntropy(nn.Module):

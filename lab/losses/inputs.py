@@ -17,8 +17,9 @@ def check_input(loss: nn.Module, needed: Input, family: str) -> None:
         ValueError: naming both, and what to do.
     """
     takes = getattr(loss, "takes", None)
-    if takes is None and isinstance(loss, nn.modules.loss._Loss):
-        takes = "pair_logits" if isinstance(loss, nn.BCEWithLogitsLoss) else "logits"
+    if takes is None and isinstance(loss, nn.modules.loss._Loss) and type(loss).__module__.startswith("torch.nn."):
+        named = {nn.BCEWithLogitsLoss: "pair_logits", nn.NLLLoss: "log_probabilities", nn.BCELoss: "probabilities"}
+        takes = named.get(type(loss), "logits")
     if takes is None and type(loss).__module__.startswith("pytorch_metric_learning"):
         takes = "embeddings"
     if takes not in (None, needed):

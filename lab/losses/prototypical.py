@@ -34,11 +34,11 @@ class PrototypicalLoss(nn.Module):
         with in_float32(embeddings) as embeddings:
             classes, label = labels.unique(return_inverse=True)
             is_support = rank_in_class(label) < self.num_shots
-            members = nn.functional.one_hot(label[is_support], len(classes)).to(embeddings.dtype)  # (supports, classes)
-            prototypes = members.T @ embeddings[is_support] / members.sum(0).unsqueeze(1)
             queries, asked = embeddings[~is_support], label[~is_support]
             if len(queries) == 0:
                 return embeddings.sum() * 0.0
+            members = nn.functional.one_hot(label[is_support], len(classes)).to(embeddings.dtype)  # (supports, classes)
+            prototypes = members.T @ embeddings[is_support] / members.sum(0).unsqueeze(1)
             distances = torch.cdist(queries, prototypes, compute_mode="donot_use_mm_for_euclid_dist").square()
             return nn.functional.cross_entropy(-distances, asked)
 
@@ -48,6 +48,6 @@ def rank_in_class(labels: Tensor) -> Tensor:
     order = torch.argsort(labels, stable=True)
     _, counts = torch.unique_consecutive(labels[order], return_counts=True)
     starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
-    ranks = torch.empty_like(labels)
+    ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(labels), device=labels.device) - starts
     return ranks

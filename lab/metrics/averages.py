@@ -1,10 +1,29 @@
 """Averages over all images of values that come as averages over a batch."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from torch import Tensor, tensor
 from torchmetrics import Metric
 
 
-class Averages(Metric):
+class ExactMetric(Metric):
+    """A metric that keeps its numbers in float32 where a model is converted to a lower precision."""
+
+    def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Any:
+        before = {name: tensor.dtype for name, tensor in self._numbers()}
+        super()._apply(fn, exclude_state)
+        for name, number in self._numbers():
+            if number.dtype.itemsize < before[name].itemsize:
+                setattr(self, name, number.to(before[name]))
+        return self
+
+    def _numbers(self) -> list[tuple[str, Tensor]]:
+        names = [*self._defaults, *self._buffers]
+        return [(name, getattr(self, name)) for name in names if isinstance(getattr(self, name), Tensor)]
+
+
+class Averages(ExactMetric):
     """The mean over images, batches and ranks of named values; much cheaper a step than Lightning's own ``log``.
 
     It is made for ``update`` and ``compute``: the names are those of the first update.

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from lab.metrics.averages import ExactMetric
 from lab.metrics.retrieval import map_at_r, nearest_neighbor_accuracy, recall_at_1
 from lab.metrics.verification import area_under_roc, best_threshold, equal_error_rate, pair_accuracy
 
@@ -15,7 +15,7 @@ PairDistance = Callable[[Tensor, Tensor], Tensor]
 MAX_CHUNK_ELEMENTS = 2**24
 
 
-class EmbeddingMetrics(Metric):
+class EmbeddingMetrics(ExactMetric):
     """Collects embeddings over batches and ranks and scores them at the end.
 
     ``recall@1`` and ``map@r`` search within the split, and ``nearest_neighbor_accuracy`` looks each image up in the gallery,

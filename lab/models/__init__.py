@@ -1,13 +1,14 @@
 """Model families: what is made of an encoder, and how it is trained and scored."""
 
 from lab.models.base import Family
-from lab.models.checkpoint import check_checkpoint, load, read_checkpoint
+from lab.models.checkpoint import check_checkpoint, check_resume, load, read_checkpoint
 from lab.models.classifier import Classifier
 from lab.models.rehearsal import rehearse
 from lab.models.schedule import check_learning_rate
 from lab.models.siamese import Siamese
 from lab.models.split_image import SplitImage
 from lab.models.triplet import Triplet
+from lab.models.warm_start import warm_start
 
 __all__ = [
     "Classifier",
@@ -17,7 +18,9 @@ __all__ = [
     "Triplet",
     "check_checkpoint",
     "check_learning_rate",
+    "check_resume",
     "load",
     "read_checkpoint",
     "rehearse",
+    "warm_start",
 ]

@@ -27,6 +27,7 @@ class Family(LightningModule):
     """
 
     monitor = "val/loss"  # by which the best epoch is chosen, unless the run names another
+    needs_known_classes = False  # whether it can be scored on nothing but the classes it was trained on
     metrics: EmbeddingMetrics | None  # of a family that embeds, which updates it in ``step`` while evaluating
 
     def __init__(self, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None) -> None:

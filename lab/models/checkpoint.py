@@ -1,5 +1,6 @@
 """Checkpoints, read without unpickling anything but numbers and texts."""
 
+import functools
 import os
 import pickle
 import sys
@@ -11,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lab.models import recipe
 from lab.models.base import Family
 from lab.nets.pretrained import random_weights
 
@@ -23,18 +25,21 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        near = sorted(str(found) for found in path.parent.glob("*.ckpt")) if path.parent.is_dir() else []
+        folder = path if path.is_dir() else path.parent
+        near = sorted(str(found) for found in (*folder.glob("*.ckpt"), *folder.glob("checkpoints/*.ckpt")))
         raise ValueError(f"there is no checkpoint {path}" + (f"; there is {', '.join(near)}" if near else ""))
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "weights_only" in reason:  # torch would have the user load it unsafely
             reason = "it holds something else, or is not a checkpoint at all"
         raise ValueError(f"{path} is not a whole checkpoint of weights and settings alone ({reason})") from error
-    if not isinstance(checkpoint, dict) or "_class_path" not in checkpoint.get("hyper_parameters", {}):
+    settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if not isinstance(settings, dict) or "_class_path" not in settings or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{path} is a checkpoint, but not of a family of this project: it does not name its class")
-    return checkpoint
+    whole: dict[str, Any] = checkpoint
+    return whole
 
 
 def check_checkpoint(path: str | os.PathLike[str], model: Family) -> None:
@@ -58,11 +63,34 @@ def check_checkpoint(path: str | os.PathLike[str], model: Family) -> None:
             )
 
 
+def check_resume(path: str | os.PathLike[str], model: Family, max_epochs: int | None) -> None:
+    """Make sure that training can go on from a checkpoint that fits the model.
+
+    Raises:
+        ValueError: if it is finished already, or was trained by another optimizer or scheduler.
+    """
+    checkpoint = read_checkpoint(path)
+    num_epochs = checkpoint.get("epoch", -1) + 1
+    if max_epochs not in (None, -1) and num_epochs >= max_epochs:
+        raise ValueError(
+            f"{path} has been trained for {num_epochs} epochs, which is all of trainer.max_epochs {max_epochs}: score it by "
+            "scripts/test.py, or raise trainer.max_epochs (not with OneCycleLR, whose schedule is over)"
+        )
+    for part in ("optimizer", "scheduler"):
+        before, now = (_class_of(hparams.get(part)) for hparams in (checkpoint["hyper_parameters"], model.hparams))
+        if before != now:
+            raise ValueError(f"{path} was trained by model.{part} {before}, not by {now}: its state would not fit")
+
+
+def _class_of(described: Any) -> Any:
+    return described.get("class_path") if isinstance(described, dict) else described
+
+
 def load(path: str | os.PathLike[str], **arguments: Any) -> Family:
     """Make the model of a checkpoint again, with its weights, on the CPU and in evaluation mode.
 
     Classes of lab, ``torch.nn`` and ``torch.optim`` are made as the checkpoint says; any other must have been imported by the
-    caller, who thereby says that it is wanted.
+    caller, who thereby says that it is wanted. A text in a checkpoint stays a text.
 
     Args:
         path: the checkpoint.
@@ -71,25 +99,42 @@ def load(path: str | os.PathLike[str], **arguments: Any) -> Family:
     Raises:
         ValueError: as ``read_checkpoint`` does, and if an argument is missing or a class is not known.
     """
-    settings = read_checkpoint(path)["hyper_parameters"]
+    checkpoint = read_checkpoint(path)
+    settings = checkpoint["hyper_parameters"]
     family = _known_class(settings["_class_path"], path)
     if not issubclass(family, Family):
         raise ValueError(f"{path} names {settings['_class_path']} as its family, which is none")
     missing = [name for name in settings.get("_left_out", ()) if name not in arguments]
     if missing:
         raise ValueError(f"{path} cannot tell how to make {missing[0]!r} again: load(path, {missing[0]}=...)")
-    _check_classes({name: value for name, value in settings.items() if name not in arguments}, path)
-    with random_weights():
-        model: Family = family.load_from_checkpoint(Path(path), map_location="cpu", weights_only=True, **arguments)
+    stored = {name: value for name, value in settings.items() if not name.startswith("_") and name not in arguments}
+    with random_weights(), torch.random.fork_rng(devices=[]):
+        recipe.log.disabled = True  # what cannot be described again is described in the checkpoint
+        try:
+            model = family(**{name: _make(value, path) for name, value in stored.items()}, **arguments)
+            model.load_state_dict(checkpoint["state_dict"])
+        except (TypeError, RuntimeError, AttributeError) as error:
+            raise ValueError(f"{path} does not fit the classes that it names: {error}") from error
+        finally:
+            recipe.log.disabled = False
+    described = {name: value for name, value in model.hparams.items() if name not in stored}
+    model.hparams.clear()
+    model.save_hyperparameters({**described, **stored, "_left_out": [n for n in described["_left_out"] if n in arguments]})
     return model.eval()
 
 
-def _check_classes(settings: Any, path: str | os.PathLike[str]) -> None:
-    """Make sure that all classes named anywhere in the settings are known ones, before any is made."""
-    if isinstance(settings, dict) and "class_path" in settings:
-        _known_class(settings["class_path"], path)
-    for value in settings.values() if isinstance(settings, dict) else settings if isinstance(settings, list | tuple) else ():
-        _check_classes(value, path)
+def _make(value: Any, path: str | os.PathLike[str]) -> Any:
+    """Make what a recipe describes; an optimizer or a scheduler is made later, of parameters that are not there yet."""
+    if isinstance(value, list | tuple):
+        return [_make(item, path) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "class_path" not in value:
+        return {name: _make(item, path) for name, item in value.items()}
+    made_of = _known_class(value["class_path"], path)
+    arguments = {**(value.get("init_args") or {}), **(value.get("dict_kwargs") or {})}
+    maker = functools.partial(made_of, **{name: _make(item, path) for name, item in arguments.items()})
+    return maker if issubclass(made_of, Optimizer | LRScheduler) else maker()
 
 
 def _known_class(class_path: Any, path: str | os.PathLike[str]) -> type:

@@ -18,7 +18,7 @@ def check_class_names(checkpoint: dict[str, Any], datamodule: Any) -> None:
     """
     trained_on = checkpoint.get("preparation", {}).get("class_names")
     asked_for = getattr(datamodule, "class_names", trained_on)
-    if trained_on != asked_for:
+    if trained_on is not None and trained_on != asked_for:
         raise ValueError(
             f"the checkpoint was trained on the classes {', '.join(trained_on)}, but the data has {', '.join(asked_for)}: "
             "give data.classes the same ones in the same order"

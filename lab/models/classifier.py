@@ -28,6 +28,7 @@ class Classifier(Family):
     """
 
     monitor = "val/accuracy"
+    needs_known_classes = True
 
     def __init__(
         self,

@@ -6,7 +6,9 @@ import logging
 import os
 from typing import Any
 
+import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from lab.nets.pretrained import random_weights
 
@@ -42,7 +44,9 @@ def recipe(value: Any) -> Any:
     Raises:
         ValueError: naming the class, if an object has not kept them.
     """
-    for plain in (bool, int, float, str):  # NumPy's numbers, which a checkpoint may not hold, become Python's
+    if isinstance(value, np.generic):  # which a checkpoint may not hold
+        value = value.item()
+    for plain in (bool, int, float, str):
         if isinstance(value, plain):
             return plain(value)
     if value is None:
@@ -97,4 +101,5 @@ def _looks(made: Any) -> dict[str, Any]:
     """Return the plain attributes of an object and the shapes of its tensors, by name."""
     plain = {name: value for name, value in vars(made).items() if isinstance(value, bool | int | float | str | tuple | None)}
     state = made.state_dict() if isinstance(made, torch.nn.Module) else {}
-    return {**plain, "training": None, **{name: tuple(tensor.shape) for name, tensor in state.items()}}
+    shapes = {name: None if is_lazy(tensor) else tuple(tensor.shape) for name, tensor in state.items()}
+    return {**plain, "training": None, **shapes}

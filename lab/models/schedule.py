@@ -19,7 +19,10 @@ def optimizer_and_schedule(
     A scheduler that takes ``total_steps`` is told the steps of the run and advances every step, any other every epoch; one
     that waits for a plateau watches the score it names, else ``val/loss``.
     """
-    optimizer = make_optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ValueError("model.encoder has no parameters to train, nor has what stands on it")
+    optimizer = make_optimizer(trained)
     if make_scheduler is None:
         return optimizer
     takes_steps = "total_steps" in inspect.signature(made_by(make_scheduler)).parameters

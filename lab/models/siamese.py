@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lab.losses import ContrastiveLoss, PairCrossEntropy
 from lab.losses.distances import pair_distances
 from lab.losses.inputs import check_input
+from lab.losses.reduction import in_float32
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics
 from lab.models.base import Batch, Family, embedding_size_of
@@ -109,8 +110,8 @@ class Siamese(Family):
         if self.head is not None:
             logits: Tensor = self.head(first, second)
             return logits
-        with torch.autocast(first.device.type, enabled=False):
-            return pair_distances(first.float(), second.float(), "cosine" if self.distance == "cosine" else "euclidean")
+        with in_float32(first) as first, in_float32(second) as second:
+            return pair_distances(first, second, "cosine" if self.distance == "cosine" else "euclidean")
 
     def pair_distance(self, first: Tensor, second: Tensor) -> Tensor:
         """Return what is smaller the more alike the images of a pair are, (M,): their distance, or their logit negated."""
@@ -125,4 +126,4 @@ class Siamese(Family):
         # The images of the batch are random already, so the draw need only differ from step to step.
         drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
         first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)
-        return {"loss": self.loss(self.compare(embeddings[first], embeddings[second]), same.float())}
+        return {"loss": self.loss(self.compare(embeddings[first], embeddings[second]), same)}

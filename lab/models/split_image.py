@@ -33,6 +33,7 @@ class SplitImage(Family):
     """
 
     monitor = "val/accuracy"
+    needs_known_classes = True
 
     def __init__(
         self,

@@ -12,6 +12,8 @@ def add_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> Non
     if hasattr(data, "state_dict"):
         checkpoint["preparation"] = data.state_dict()
     checkpoint["random_state"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        checkpoint["cuda_random_state"] = torch.cuda.get_rng_state()
 
 
 def restore_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> None:
@@ -23,3 +25,5 @@ def restore_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) ->
         data.load_state_dict(checkpoint["preparation"])
     if trainer.state.fn == "fit" and "random_state" in checkpoint:
         torch.set_rng_state(checkpoint["random_state"])
+        if torch.cuda.is_available() and "cuda_random_state" in checkpoint:
+            torch.cuda.set_rng_state(checkpoint["cuda_random_state"])

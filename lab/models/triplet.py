@@ -1,14 +1,14 @@
 """Embeddings learned from triplets mined in the batch."""
 
 import functools
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lab.losses import TripletLoss
-from lab.losses.distances import pair_distances
+from lab.losses.distances import Distance, pair_distances
 from lab.losses.inputs import check_input
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics
@@ -23,8 +23,8 @@ class Triplet(Family):
 
     Args:
         encoder: images (N, C, H, W) to embeddings (N, D).
-        loss: of embeddings (N, D) and labels (N,); None for ``TripletLoss()``. Its attribute ``distance``, ``euclidean``
-            where it has none, is also the distance the embedding is scored by.
+        loss: of embeddings (N, D) and labels (N,), those of pytorch-metric-learning too; None for ``TripletLoss()``. Its
+            attribute ``distance``, Euclidean where it has none, is also the distance the embedding is scored by.
         optimizer: makes an optimizer of parameters.
         scheduler: makes a learning rate scheduler of an optimizer.
     """
@@ -42,7 +42,7 @@ class Triplet(Family):
         self.encoder = encoder
         self.loss = TripletLoss() if loss is None else loss
         check_input(self.loss, "embeddings", type(self).__name__)
-        distance: Any = getattr(self.loss, "distance", "euclidean")
+        distance = _name_of(getattr(self.loss, "distance", "euclidean"))
         self.metrics = EmbeddingMetrics(balanced_pairs, functools.partial(pair_distances, distance=distance), distance)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -57,3 +57,12 @@ class Triplet(Family):
         if not self.training and self.metrics is not None:
             self.metrics.update(embeddings, labels)
         return {"loss": self.loss(embeddings, labels)}
+
+
+def _name_of(distance: Any) -> Distance:
+    """Name the distance of a loss, which pytorch-metric-learning gives as an object."""
+    if isinstance(distance, str):
+        if distance not in get_args(Distance):
+            raise ValueError(f"model.loss: distance must be one of {', '.join(get_args(Distance))}, not {distance!r}")
+        return "cosine" if distance == "cosine" else "euclidean"
+    return "cosine" if type(distance).__name__ in ("CosineSimilarity", "DotProductSimilarity") else "euclidean"

@@ -33,6 +33,8 @@ class KochNet(nn.Module):
             sides = [(side - kernel + 1) // pool for side in sides]
         if min(sides) < 1:
             raise ValueError(f"KochNet: the images, {image_shape[1]}x{image_shape[2]}, must have 65 pixels a side or more")
+        if embedding_size < 1:
+            raise ValueError(f"KochNet: embedding_size {embedding_size} must be positive")
         self.image_shape = tuple(image_shape)
         self.embedding_size = embedding_size
         self.convolution_penalty = convolution_penalty

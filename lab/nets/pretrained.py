@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torchvision import models
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Made = tuple[nn.Module, int, Sequence[float], Sequence[float]]  # a model, the length of its features, mean and std of images
 _weights_are_wanted = True
 
 
 class Pretrained(nn.Module):
-    """Any model of torchvision or timm up to its last layer, with weights; what comes out is the embedding.
+    """Any classifier of torchvision or timm up to its last layer, with weights; what comes out is the embedding.
 
     Images must come as pixels in [0, 1] (``data.normalization unit``), for they are normalised here as the weights need it;
     those of one channel are repeated to three.
@@ -26,7 +27,7 @@ class Pretrained(nn.Module):
     Args:
         name: of ``torchvision.models``, such as ``resnet18``, or ``timm/`` and a name of timm, where that is installed.
         weights: ``DEFAULT`` or another name of the model's weights, which are downloaded on first use; the path of a file of
-            them (``.pth`` or ``.safetensors``; its last layer is not used); or None for random ones.
+            them (``.pth``, ``.pt`` or ``.safetensors``; its last layer is not used); or None for random ones.
         frozen: keep the weights, and what batch norm measured, as they are; only what stands on top is trained.
         embedding_size: length of the output vector, made by a new linear layer where the features are not of that length;
             None for the features themselves.
@@ -46,22 +47,24 @@ class Pretrained(nn.Module):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        if embedding_size is not None and embedding_size < 1:
+            raise ValueError(f"Pretrained: embedding_size {embedding_size} must be positive")
         self.name = name
         self.weights = weights
         self.frozen = frozen
         file = Path(weights).expanduser() if weights is not None and weights.endswith((".pth", ".pt", ".safetensors")) else None
-        self.backbone, own_mean, own_std = _make(name, weights if file is None and _weights_are_wanted else None)
-        num_features = _take_off_last_layer(self.backbone, name)
+        make = _make_by_timm if name.startswith("timm/") else _make_by_torchvision
+        self.backbone, num_features, own_mean, own_std = make(name, weights if file is None and _weights_are_wanted else None)
         if file is not None and _weights_are_wanted:
             _load(self.backbone, file, name)
         if frozen:
-            self.backbone.requires_grad_(False)
+            self.backbone.requires_grad_(False).eval()  # now too: Lightning leaves each module in the mode that it finds
         self.mean, self.std = list(mean or own_mean), list(std or own_std)
         self.register_buffer("_mean", torch.tensor(self.mean).view(-1, 1, 1))
         self.register_buffer("_std", torch.tensor(self.std).view(-1, 1, 1))
         self.embedding_size = embedding_size or num_features
         self.projection = nn.Identity() if self.embedding_size == num_features else nn.Linear(num_features, self.embedding_size)
-        self._has_looked = False
+        self._modes_looked_at: set[bool] = set()
 
     def train(self, mode: bool = True) -> "Pretrained":
         """Switch dropout and batch norm to training or evaluation; a frozen backbone stays as in evaluation."""
@@ -74,15 +77,15 @@ class Pretrained(nn.Module):
         """Embed images (N, C, H, W), pixels in [0, 1], as vectors (N, embedding_size).
 
         Raises:
-            ValueError: if the first images have other values.
+            ValueError: if the first images, in training or in evaluation, have other values.
         """
-        if not self._has_looked:
-            self._has_looked = True
-            if images.numel() and (images.min() < 0 or images.max() > 1):
+        if self.training not in self._modes_looked_at:
+            if images.numel() and (images.min() < -0.01 or images.max() > 1.01):  # augmentation may round
                 raise ValueError(
-                    f"Pretrained takes pixels from 0 to 1 and normalises them itself; these are from {images.min():.3g} to "
-                    f"{images.max():.3g}: set data.normalization unit"
+                    "model.encoder: Pretrained takes pixels from 0 to 1 and normalises them itself; these are from "
+                    f"{images.min():.3g} to {images.max():.3g}: set data.normalization unit"
                 )
+            self._modes_looked_at.add(self.training)
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         images = (images - self._mean) / self._std
@@ -103,42 +106,58 @@ def random_weights() -> Iterator[None]:
         _weights_are_wanted = before
 
 
-def _make(name: str, weights: str | None) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
-    """Make a model by name; return it with the mean and the standard deviation its weights were trained with."""
-    if name.startswith("timm/"):
-        return _make_by_timm(name.removeprefix("timm/"), weights)
-    try:
-        chosen = models.get_model_weights(name)[weights] if weights is not None else None
-    except ValueError as error:
-        raise ValueError(f"Pretrained: {error}; torchvision.models.list_models() lists them") from error
-    except KeyError as error:
-        there = ", ".join(models.get_model_weights(name).__members__)
+def _make_by_torchvision(name: str, weights: str | None) -> Made:
+    if name.lower() not in models.list_models(module=models):
         raise ValueError(
-            f"Pretrained: {name} has no weights {weights!r}; it has {there}, DEFAULT or the path of a file"
-        ) from error
+            f"Pretrained: torchvision has no model {name!r} for classes of images; "
+            "torchvision.models.list_models(module=torchvision.models) lists them"
+        )
+    known: Any = models.get_model_weights(name)
+    if weights is not None and weights not in known.__members__:
+        there = ", ".join(known.__members__)
+        raise ValueError(
+            f"Pretrained: {name} has no weights {weights!r}; it has {there}, or the path of a file (.pth, .safetensors)"
+        )
+    chosen = known[weights] if weights is not None else None
     try:
         model = models.get_model(name, weights=chosen)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise ValueError(
-            f"Pretrained: the weights of {name} are not in {folder} and cannot be downloaded ({error}): put "
-            f"{chosen.url if chosen else 'them'} there by hand, or give the path of a file by model.encoder.weights"
+            f"Pretrained: the weights of {name} are not in {folder}, or not whole, and cannot be downloaded "
+            f"({_first_line(error)}): put {chosen.url if chosen else 'them'} there by hand, or give the path of a file by "
+            "model.encoder.weights"
         ) from error
+    if hasattr(model, "transform_input"):  # GoogLeNet and Inception: always as with weights, and without the heads beside
+        model.transform_input, model.aux_logits = True, False
+        for head in {"aux1", "aux2", "AuxLogits"} & {path for path, _ in model.named_children()}:
+            setattr(model, head, None)
     transforms: Any = chosen.transforms() if chosen is not None else None
-    return model, getattr(transforms, "mean", IMAGENET_MEAN), getattr(transforms, "std", IMAGENET_STD)
+    num_features = _take_off_last_layer(model, name)
+    return model, num_features, getattr(transforms, "mean", IMAGENET_MEAN), getattr(transforms, "std", IMAGENET_STD)
 
 
-def _make_by_timm(name: str, weights: str | None) -> tuple[nn.Module, Sequence[float], Sequence[float]]:
+def _make_by_timm(name: str, weights: str | None) -> Made:
     if importlib.util.find_spec("timm") is None:
-        raise ValueError(f"Pretrained: timm/{name} needs timm: pip install timm")
+        raise ValueError(f"Pretrained: {name} needs timm: pip install timm")
     timm: Any = importlib.import_module("timm")
-    if name not in timm.list_models() and name.split(".")[0] not in timm.list_models():
-        raise ValueError(f"Pretrained: timm has no model {name!r}; timm.list_models() lists them")
+    own_name = name.removeprefix("timm/")
+    if own_name.split(".")[0] not in timm.list_models():
+        raise ValueError(f"Pretrained: timm has no model {own_name!r}; timm.list_models() lists them")
+    if weights not in (None, "DEFAULT"):
+        raise ValueError(
+            f"Pretrained: {name} has no weights {weights!r}; set DEFAULT and let the name end in .{weights}, or give the path "
+            "of a file (.pth, .safetensors)"
+        )
     try:
-        model = timm.create_model(name, pretrained=weights is not None)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"Pretrained: the weights of timm/{name} cannot be downloaded ({error})") from error
-    return model, model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
+        model = timm.create_model(own_name, pretrained=weights is not None)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"Pretrained: the weights of {name} cannot be had ({_first_line(error)}); the path of a file of them can be given "
+            "by model.encoder.weights"
+        ) from error
+    model.reset_classifier(0)  # not every model of timm ends in one linear layer
+    return model, int(model.head_hidden_size), model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
 
 
 def _take_off_last_layer(model: nn.Module, name: str) -> int:
@@ -162,12 +181,17 @@ def _load(model: nn.Module, file: Path, name: str) -> None:
         raise ValueError(f"model.encoder.weights: there is no file {file}")
     try:
         safe = file.suffix == ".safetensors"
-        stored: dict[str, Any] = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        stored: Any = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise ValueError(f"{file} is not a whole file of weights") from error
-    stored = stored.get("state_dict", stored)
-    wanted = model.state_dict()
-    other = [key for key in wanted if key not in stored or stored[key].shape != wanted[key].shape]
+    stored = stored.get("state_dict", stored) if isinstance(stored, dict) else {}
+    # How many batches were measured has no use here, and many files, torchvision's of resnet18 among them, do not say.
+    wanted = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    other = [key for key in wanted if getattr(stored.get(key), "shape", None) != wanted[key].shape]
     if other:
         raise ValueError(f"{file} does not hold the weights of {name}: {other[0]} is missing or of another shape")
-    model.load_state_dict({key: stored[key] for key in wanted})
+    model.load_state_dict({key: stored[key] for key in wanted}, strict=False)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

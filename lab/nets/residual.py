@@ -36,9 +36,10 @@ class ResidualNet(nn.Module):
         super().__init__()
         if block not in get_args(Block):
             raise ValueError(f"ResidualNet: block must be one of {', '.join(get_args(Block))}, not {block!r}")
-        if width < 4 or min(num_blocks, default=0) < 1:
+        if width < 4 or min(num_blocks, default=0) < 1 or (embedding_size is not None and embedding_size < 1):
             raise ValueError(
-                f"ResidualNet: width {width} must be 4 or more, and each of num_blocks {list(num_blocks)} positive"
+                f"ResidualNet: width {width} must be 4 or more, and each of num_blocks {list(num_blocks)} and embedding_size "
+                f"{embedding_size} positive"
             )
         channels, height, breadth = image_shape
         large = min(height, breadth) > 64

@@ -1,0 +1,82 @@
+"""What is looked at before there is a run: settings that contradict each other, and whether data and model fit together."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from lab.config_files import Entry
+from lab.models import Family, check_checkpoint, check_learning_rate, check_resume, rehearse, warm_start
+
+
+def check_filled_in(keys: list[str], entries: list[Entry], arguments: list[str]) -> None:
+    """Refuse values for keys that are filled in from the data, which would have no effect.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    for key in keys:
+        named = any(argument.startswith(f"--{key}=") or argument == f"--{key}" for argument in arguments)
+        if named or any(entry.key == key and entry.value not in ("", "null") for entry in entries):
+            raise ValueError(f"{key} is filled in from the data: leave it out")
+
+
+def check_settings(config: Any) -> None:
+    """Refuse settings of the run that cannot be, before anything is made by them.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    seed, devices = config.seed_everything, config.trainer.devices
+    if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything must be from 0 to {2**32 - 1}, not {seed}")
+    available = max(os.cpu_count() or 1, torch.cuda.device_count())
+    if str(devices).isdigit() and int(devices) > available:
+        raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")
+    if config.trainer.limit_train_batches == 0:
+        raise ValueError("trainer.limit_train_batches 0 leaves nothing to train on")
+    if config.callbacks.patience < 0:
+        raise ValueError(f"callbacks.patience must be 0 or more, not {config.callbacks.patience}")
+    if config.name is not None and (config.name in ("", ".", "..") or Path(config.name).name != config.name):
+        raise ValueError(f"name must be that of a folder below trainer.default_root_dir, not {config.name!r}")
+    if "LOCAL_RANK" in os.environ and "LAB_RUN_FOLDER" not in os.environ:
+        raise ValueError("started by torchrun, which is not supported yet: use --trainer.devices for several on one machine")
+
+
+def check_parts(model: Family, data: LightningDataModule, config: Any, resuming: bool) -> None:
+    """Find what is wrong with the data, with what the model makes of it and with the checkpoints to start from.
+
+    Raises:
+        ValueError: naming what does not fit.
+    """
+    if "LOCAL_RANK" not in os.environ:
+        data.prepare_data()
+    data.setup("fit")
+    if model.needs_known_classes and not getattr(data, "classes_are_shared", True):
+        raise ValueError(
+            f"{type(model).__name__} can only be scored on the classes it was trained on, and {type(data).__name__} validates "
+            "and tests on others: use a family that embeds, such as lab.models.Siamese or lab.models.Triplet"
+        )
+    check_learning_rate(model.optimizer, model.scheduler)
+    with torch.random.fork_rng(devices=[]):
+        batch = _first_batch(data, validating=config.trainer.limit_val_batches != 0)
+    rehearse(model, data.on_after_batch_transfer(batch, 0))
+    if config.ckpt_path is not None:
+        check_checkpoint(config.ckpt_path, model)
+        if resuming:
+            check_resume(config.ckpt_path, model, config.trainer.max_epochs)
+    elif config.encoder_from is not None:
+        print(warm_start(model, config.encoder_from))
+
+
+def _first_batch(data: LightningDataModule, validating: bool) -> Any:
+    """Return a few images and labels, of the validation split where there is one."""
+    loader: Any = data.val_dataloader() if validating else data.train_dataloader()
+    batch: Any = next(iter(loader[0] if isinstance(loader, list) else loader), None)
+    whole = isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, torch.Tensor) for part in batch)
+    if not whole or len(batch[0]) == 0:
+        given = f"a {type(batch).__name__}" if batch is not None else "nothing"
+        raise ValueError(f"data: a batch must be two tensors, images and labels; {type(data).__name__} gives {given}")
+    return [part[:8] for part in batch]
