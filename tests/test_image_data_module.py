@@ -7,7 +7,6 @@ import torch
 import torchvision.transforms.functional as reference
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from lab.data.arrays import ImageArrays
 from lab.data.augmentation import Augmentation
@@ -64,7 +63,7 @@ def _ids(arrays: ImageArrays) -> list[tuple[int, int]]:
     return [(int(first), int(second)) for first, second in arrays[:][0][:, 0, 0, :2]]
 
 
-def _prepared(data: ImageDataModule, loader: DataLoader[Batch]) -> list[Batch]:
+def _prepared(data: ImageDataModule, loader: Any) -> list[Batch]:
     return [data.on_after_batch_transfer(batch, 0) for batch in loader]
 
 

@@ -1,7 +1,8 @@
 import copy
 import inspect
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,8 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from lab.nets import MLP, ConvNet, DeepConvNet, KochNet, ResidualNet, TwoLayerNet
+from lab.nets.heads import Bias, class_head
+from lab.nets.layers import ACTIVATIONS, activation_layer
 
 IMAGE_SHAPES = [(1, 28, 28), (3, 32, 32), (1, 16, 40), (2, 17, 13)]
+SMALL_NETS = [
+    (MLP, {"dropout": 0.3}),
+    (MLP, {"hidden_sizes": (9, 7), "batch_norm": "all", "bias": False, "activation": "elu", "initialization": "he_normal"}),
+    (MLP, {"hidden_sizes": (9,), "batch_norm": "hidden", "activation": "tanh", "activate_last": True}),
+    (TwoLayerNet, {"hidden_size": 9}),
+    (ConvNet, {"width": 4}),
+    (DeepConvNet, {"widths": (4, 6), "hidden_size": 9}),
+    (KochNet, {"image_shape": (3, 65, 67)}),
+    (ResidualNet, {"num_blocks": (1, 1), "width": 4}),
+    (ResidualNet, {"num_blocks": (1, 1), "width": 8, "block": "plain"}),
+    (ResidualNet, {"image_shape": (3, 72, 70), "num_blocks": (2, 1), "width": 8, "block": "bottleneck"}),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -122,12 +137,13 @@ def test_an_mlp_drops_hidden_units_but_none_of_the_embedding() -> None:
     assert (net(_images(20, (1, 8, 8))) != 0).all()
 
 
-@pytest.mark.parametrize(("net_class", "arguments"), [(MLP, {"dropout": 0.3}), (ConvNet, {"width": 4})])
+@pytest.mark.parametrize(("net_class", "arguments"), SMALL_NETS)
 def test_in_evaluation_an_embedding_does_not_depend_on_the_other_images(
     net_class: type[nn.Module], arguments: dict[str, Any]
 ) -> None:
-    net = net_class((1, 8, 8), embedding_size=8, **arguments)
-    images = _images(6, (1, 8, 8))
+    shape = arguments.get("image_shape", (3, 8, 8))
+    net = net_class(**{"image_shape": shape, "embedding_size": 8} | arguments)
+    images = _images(6, shape)
     net.train()(images)  # so that batch norm has seen something
     net.eval()
     together = net(images)
@@ -135,19 +151,29 @@ def test_in_evaluation_an_embedding_does_not_depend_on_the_other_images(
     torch.testing.assert_close(alone, together)
 
 
-@pytest.mark.parametrize("net_class", [MLP, ConvNet])
-def test_every_parameter_gets_a_gradient_and_the_images_stay_as_they_are(net_class: type[nn.Module]) -> None:
-    net = net_class((3, 8, 8), embedding_size=8)
-    images = _images(6, (3, 8, 8))
+@pytest.mark.parametrize(("net_class", "arguments"), SMALL_NETS)
+def test_every_parameter_gets_a_gradient_and_the_images_stay_as_they_are(
+    net_class: type[nn.Module], arguments: dict[str, Any]
+) -> None:
+    shape = arguments.get("image_shape", (3, 8, 8))
+    net = net_class(**{"image_shape": shape, "embedding_size": 8} | arguments)
+    images = _images(6, shape)
     before = images.clone()
-    net(images).square().sum().backward()
+    embeddings = net(images)
+    assert embeddings.shape == (6, 8)
+    (embeddings * torch.randn(6, 8)).sum().backward()
     assert torch.equal(images, before)
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in net.parameters())
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: ConvNet((3, 12, 16), 4, 2, 8), lambda: DeepConvNet((3, 12, 16), (4, 5), 2, 6, 0.0, 8)]
+)
 @pytest.mark.parametrize("training", [True, False])
-def test_the_memory_format_of_a_conv_net_and_of_its_images_changes_no_number(training: bool) -> None:
-    net = ConvNet((3, 12, 16), 4, 2, 8)
+def test_the_memory_format_of_a_conv_net_and_of_its_images_changes_no_number(
+    training: bool, make: Callable[[], ConvNet | DeepConvNet]
+) -> None:
+    net = make()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(parameter.numel()))
@@ -211,9 +237,238 @@ def test_every_argument_is_kept_under_its_name(net_class: type[nn.Module], argum
         assert getattr(net, name) == getattr(from_lists, name) == value
 
 
-@pytest.mark.parametrize("net_class", [MLP, ConvNet])
+@pytest.mark.parametrize("net_class", [MLP, TwoLayerNet, ConvNet, DeepConvNet, KochNet, ResidualNet])
 def test_the_default_network_fits_the_default_image_shape(net_class: type[nn.Module]) -> None:
     defaults = {name: parameter.default for name, parameter in inspect.signature(net_class).parameters.items()}
-    embeddings = net_class()(_images(2, defaults["image_shape"]))
-    assert embeddings.shape == (2, defaults["embedding_size"])
+    net = net_class()
+    embeddings = net(_images(2, defaults["image_shape"]))
+    assert embeddings.shape == (2, net.embedding_size)
+    assert net.embedding_size == (defaults["embedding_size"] or 512)
     assert embeddings.dtype == torch.float32
+
+
+def _activated(name: str, values: Tensor) -> Tensor:
+    if name == "relu":
+        return values.clamp(min=0)
+    if name == "elu":
+        return torch.where(values > 0, values, values.exp() - 1)
+    if name == "tanh":
+        return (values.exp() - (-values).exp()) / (values.exp() + (-values).exp())
+    return 1 / (1 + (-values).exp())
+
+
+def _mlp_by_hand(net: MLP, images: Tensor, options: dict[str, Any]) -> Tensor:
+    """Linear, batch norm, activation, dropout, as the options say, with the parameters and the mode of a network."""
+    linears = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
+    values = images.reshape(len(images), -1)
+    for i, linear in enumerate(linears):
+        hidden = i < len(linears) - 1
+        values = values @ linear.weight.T + (linear.bias if options.get("bias", True) else 0)
+        if options.get("batch_norm") == "all" or (options.get("batch_norm") == "hidden" and hidden):
+            norm = norms.pop(0)
+            mean, variance = norm.running_mean, norm.running_var
+            if net.training:
+                mean, variance = values.mean(0), values.var(0, correction=0)
+            assert mean is not None and variance is not None
+            values = (values - mean) / (variance + options.get("batch_norm_epsilon", 1e-5)).sqrt() * norm.weight + norm.bias
+        if hidden or options.get("activate_last"):
+            values = _activated(options.get("activation", "relu"), values)
+        if hidden and net.training and options.get("dropout"):
+            kept = 1 - options["dropout"]
+            values = values * torch.empty_like(values).bernoulli_(kept) / kept
+    assert not norms
+    return values
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"activation": "elu"},
+        {"activation": "tanh"},
+        {"activation": "sigmoid"},
+        {"activate_last": True},
+        {"activate_last": True, "activation": "elu", "dropout": 0.4},
+        {"batch_norm": "hidden"},
+        {"batch_norm": "all"},
+        {"batch_norm": "all", "activate_last": True, "activation": "tanh"},
+        {"batch_norm": "all", "batch_norm_epsilon": 0.1},
+        {"batch_norm": "none", "batch_norm_epsilon": 0.1},
+        {"dropout": 0.4},
+        {"bias": False},
+        {"batch_norm": "hidden", "activation": "elu", "dropout": 0.3, "bias": False, "initialization": "he_normal"},
+    ],
+)
+def test_an_mlp_is_linear_then_batch_norm_then_activation_then_dropout(options: dict[str, Any], training: bool) -> None:
+    net = MLP((2, 3, 4), (6, 5), embedding_size=3, **options).train(training)
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.2, 1.2).sub_(0.0 if tensor.dim() == 1 else 0.7)
+    images = _images(7, (2, 3, 4)) - 0.5
+    assert any(parameter.requires_grad for parameter in net.parameters())
+    torch.manual_seed(1)
+    embeddings = net(images)
+    torch.manual_seed(1)
+    torch.testing.assert_close(embeddings, _mlp_by_hand(net, images, options))
+
+
+@pytest.mark.parametrize(
+    ("hidden_sizes", "batch_norm", "number"),
+    [((), "none", 0), ((), "hidden", 0), ((), "all", 1), ((5, 4), "none", 0), ((5, 4), "hidden", 2), ((5, 4), "all", 3)],
+)
+def test_an_mlp_has_batch_norm_after_the_layers_asked_for(hidden_sizes: tuple[int, ...], batch_norm: Any, number: int) -> None:
+    net = MLP((1, 4, 4), hidden_sizes, 3, batch_norm=batch_norm, batch_norm_epsilon=0.01)
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
+    assert [norm.num_features for norm in norms] == [*hidden_sizes, 3][:number]
+    assert all(norm.eps == 0.01 for norm in norms)
+
+
+def test_one_linear_map_of_half_a_digit_without_bias_has_3920_parameters() -> None:
+    assert _num_parameters(MLP((1, 14, 28), (), 10, bias=False)) == 3920
+    assert _num_parameters(MLP((1, 14, 28), (), 10)) == 3930
+
+
+@pytest.mark.parametrize(
+    ("initialization", "variance", "largest"),
+    [
+        ("pytorch", 1 / (3 * 800), math.sqrt(1 / 800)),
+        ("he_normal", 2 / 800, None),
+        ("glorot_uniform", 2 / (800 + 400), math.sqrt(6 / (800 + 400))),
+        ("truncated_normal", 1 / 800, 2 * math.sqrt(1 / 800) / 0.8796256610342398),
+    ],
+)
+def test_weights_start_with_the_variance_of_their_initialization(
+    initialization: Any, variance: float, largest: float | None
+) -> None:
+    net = MLP((2, 20, 20), (400,), 300, initialization=initialization)
+    first, last = (module for module in net.modules() if isinstance(module, nn.Linear))
+    assert first.weight.var().item() == pytest.approx(variance, rel=0.02)
+    assert first.weight.mean().abs() < 5 * math.sqrt(variance / first.weight.numel())
+    assert last.weight.var() > first.weight.var()  # its fan in is half
+    if largest is not None:
+        assert 0.99 * largest < first.weight.abs().max() <= largest * (1 + 1e-6)
+    assert first.bias.any() == last.bias.any() == (initialization == "pytorch")
+
+
+def test_a_truncated_normal_is_a_normal_distribution_cut_at_two_standard_deviations() -> None:
+    net = MLP((1, 30, 30), (), 400, initialization="truncated_normal")
+    weights = next(net.parameters()).abs()
+    deviation = math.sqrt(1 / 900 / (1 - 4 * math.exp(-2) / (math.sqrt(2 * math.pi) * math.erf(math.sqrt(2)))))
+    for cut in (0.5, 1.0, 1.5, 1.9, 2.0):  # shares of a normal distribution of which what is over two deviations is left out
+        share = math.erf(cut / math.sqrt(2)) / math.erf(2 / math.sqrt(2))
+        assert (weights <= cut * deviation * (1 + 1e-6)).float().mean().item() == pytest.approx(share, abs=0.005)
+    assert (weights <= 2 * deviation * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("initialization", ["he_normal", "glorot_uniform", "truncated_normal"])
+def test_every_initialization_works_without_biases(initialization: Any) -> None:
+    assert all(parameter.dim() == 2 for parameter in MLP(bias=False, initialization=initialization).parameters())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"activation": "gelu"}, "activation must be one of relu, elu, tanh, sigmoid, not 'gelu'"),
+        ({"batch_norm": "last"}, "no batch_norm 'last'"),
+        ({"initialization": "zeros"}, "no initialization 'zeros'"),
+    ],
+)
+def test_an_mlp_refuses_options_that_there_are_not(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MLP(**wrong)
+
+
+@pytest.mark.parametrize("name", ["relu", "elu", "tanh", "sigmoid"])
+def test_an_activation_is_the_function_of_its_name(name: Any) -> None:
+    values = torch.linspace(-3, 3, 41)
+    torch.testing.assert_close(activation_layer(name)(values), _activated(name, values))
+    assert name in ACTIVATIONS
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 16), (1, 17, 13)])
+@pytest.mark.parametrize(("widths", "num_convolutions"), [((4, 6), 2), ((3,), 1), ((2, 3, 4), 3)])
+def test_a_deep_conv_net_is_its_convolutions_and_a_dense_layer(
+    shape: tuple[int, int, int], widths: tuple[int, ...], num_convolutions: int
+) -> None:
+    net = DeepConvNet(shape, widths, num_convolutions, hidden_size=7, dropout=0.5, embedding_size=5).eval()
+    parameters = iter(net.parameters())
+    images = _images(3, shape)
+    values = images
+    for width in widths:
+        for _ in range(num_convolutions):
+            weight, bias = next(parameters), next(parameters)
+            assert weight.shape == (width, values.shape[1], 3, 3)
+            values = nn.functional.conv2d(values, weight, bias, padding=1).clamp(min=0)
+        values = nn.functional.max_pool2d(values, 2)
+    dense, dense_bias, last, last_bias = parameters
+    assert dense.shape == (7, widths[-1] * (shape[1] >> len(widths)) * (shape[2] >> len(widths)))
+    hidden = (values.reshape(3, -1) @ dense.T + dense_bias).clamp(min=0)
+    torch.testing.assert_close(net(images), hidden @ last.T + last_bias)
+
+
+def test_a_deep_conv_net_drops_units_of_its_dense_layer_in_training_only() -> None:
+    net, images = DeepConvNet((1, 8, 8), (4,), 1, hidden_size=64, dropout=0.5, embedding_size=200), _images(4, (1, 8, 8))
+    assert not torch.equal(net(images), net(images))
+    assert (net(images) != 0).all()
+    assert torch.equal(net.eval()(images), net(images))
+    without = DeepConvNet((1, 8, 8), (4,), 1, hidden_size=64, dropout=0.0)
+    assert torch.equal(without(images), without.eval()(images))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"widths": [4, 0]},
+        {"num_convolutions": 0},
+        {"hidden_size": -1},
+        {"embedding_size": 0},
+        {"dropout": 1.0},
+        {"dropout": math.nan},
+    ],
+)
+def test_a_deep_conv_net_refuses_sizes_that_are_not_positive_and_a_dropout_of_one(wrong: dict[str, Any]) -> None:
+    (name, value), *_ = wrong.items()
+    with pytest.raises(ValueError, match=rf"^DeepConvNet: .*{name} {re.escape(str(value))}"):
+        DeepConvNet(**wrong)
+
+
+def test_an_image_too_small_for_the_blocks_of_a_deep_conv_net_is_refused_with_the_size_it_needs() -> None:
+    assert DeepConvNet((1, 4, 5), hidden_size=3, embedding_size=2)(_images(1, (1, 4, 5))).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"^DeepConvNet: 2 blocks need 4 pixels a side, not 9x3$"):
+        DeepConvNet((1, 9, 3))
+
+
+def test_a_linear_head_makes_logits_of_outputs_of_any_length() -> None:
+    head = class_head("linear", 5, 3)
+    assert isinstance(head, nn.Linear)
+    vectors = torch.rand(4, 5)
+    torch.testing.assert_close(head(vectors), vectors @ head.weight.T + head.bias)
+
+
+def test_a_head_of_a_bias_adds_a_trained_number_to_each_output_and_no_head_adds_none() -> None:
+    head, vectors = class_head("bias", 3, 3), torch.rand(4, 3)
+    assert isinstance(head, Bias)
+    assert torch.equal(head(vectors), vectors)
+    head(vectors).sum().backward()
+    assert head.bias.grad is not None
+    assert head.bias.grad.tolist() == [4, 4, 4]
+    with torch.no_grad():
+        head.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(head(vectors), vectors + torch.tensor([1.0, 2.0, 3.0]))
+    nothing = class_head("none", 3, 3)
+    assert torch.equal(nothing(vectors), vectors)
+    assert _num_parameters(nothing) == 0
+
+
+@pytest.mark.parametrize("kind", ["bias", "none"])
+def test_outputs_that_are_not_as_many_as_the_classes_need_a_linear_head(kind: Any) -> None:
+    with pytest.raises(ValueError, match=rf"with model\.head {kind} .* 5 of them and 3 classes: .*embedding_size 3$"):
+        class_head(kind, 5, 3)
+
+
+def test_a_head_of_another_name_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model\.head must be linear, bias or none, not 'softmax'"):
+        class_head("softmax", 3, 3)  # type: ignore[arg-type]

@@ -43,11 +43,15 @@ class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
 
     def select(self, positions: Tensor, labels: Tensor | None = None, class_names: list[str] | None = None) -> "ImageArrays":
         """Return the images at these positions (M,), in this order, without copying them; labels may be replaced."""
-        selection = ImageArrays.__new__(ImageArrays)
-        selection.images = self.images
-        selection.labels = self.labels[positions] if labels is None else labels
-        selection.class_names = self.class_names if class_names is None else class_names
-        selection.rows = positions if self.rows is None else self.rows[positions]
+        rows = positions if self.rows is None else self.rows[positions]
+        chosen = self.labels[positions] if labels is None else labels
+        return self.of_rows(self.images, rows, chosen, self.class_names if class_names is None else class_names)
+
+    @classmethod
+    def of_rows(cls, images: Tensor, rows: Tensor, labels: Tensor, class_names: list[str]) -> "ImageArrays":
+        """Return the images at rows (M,) of images (N, C, H, W), with labels (M,), without copying or checking them."""
+        selection = cls.__new__(cls)
+        selection.images, selection.rows, selection.labels, selection.class_names = images, rows, labels, class_names
         return selection
 
     def save(self, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -11,8 +11,11 @@ from torch.utils.data import DataLoader
 
 from lab.data.arrays import ImageArrays
 from lab.data.augmentation import Augmentation
-from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, generator_for
-from lab.data.splits import choose_classes, few_a_class, keep_classes, stratified_split
+from lab.data.batches import Batches, ClassBatches, Episodes, EvaluationBatches, PairBatches, RandomBatches, generator_for
+from lab.data.noise import redraw_labels
+from lab.data.normalization import Normalization, measure
+from lab.data.resize import resized
+from lab.data.splits import choose_classes, few_a_class, hold_out, joined, keep_classes
 
 Batch = tuple[Tensor, Tensor]
 
@@ -33,7 +36,13 @@ class ImageDataModule(LightningDataModule):
         image_size: side in pixels to resize to, once; None for the stored size.
         augmentation: random changes of the training images.
         normalization: ``unit`` scales pixels to [0, 1]; ``standard`` gives each channel mean 0 and standard deviation 1
-            over the training split.
+            over the training split; ``mean_image`` takes the training split's mean image away and leaves pixels in their
+            own units, up to 255.
+        pairs: every training batch is half of it pairs of one class, half pairs of two, each image at most once an epoch.
+        episodes: every training batch is an N-way K-shot task.
+        label_noise: share of the training labels to redraw at random; ``true_labels`` keeps the right ones.
+        join: splits added to the training split, such as ``[extra]`` where the data set has one, or ``[val]``, after which
+            nothing is left to validate on.
         seed: with the epoch and the rank, decides batches, augmentation and the images kept; None for the run's seed.
     """
 
@@ -51,7 +60,11 @@ class ImageDataModule(LightningDataModule):
         num_images_per_class: int | None = None,
         image_size: int | None = None,
         augmentation: Augmentation | None = None,
-        normalization: Literal["unit", "standard"] = "standard",
+        normalization: Normalization = "standard",
+        pairs: bool = False,
+        episodes: Episodes | None = None,
+        label_noise: float = 0.0,
+        join: list[str] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -61,6 +74,10 @@ class ImageDataModule(LightningDataModule):
                 raise ValueError(f"data.{name} must be positive, not {value}")
         if isinstance(validation_size, float) and (validation_size == 1 or (validation_size > 1 and validation_size % 1)):
             raise ValueError(f"data.validation_size must be a share below 1 or a whole number, not {validation_size}")
+        if not 0.0 <= label_noise <= 1.0:
+            raise ValueError(f"data.label_noise must be a share from 0 to 1, not {label_noise}")
+        if sum((samples_per_class is not None, pairs, episodes is not None)) > 1:
+            raise ValueError("data.samples_per_class, data.pairs and data.episodes each say what a batch is: give one of them")
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.samples_per_class = samples_per_class
@@ -69,9 +86,14 @@ class ImageDataModule(LightningDataModule):
         self.num_images_per_class = num_images_per_class
         self.image_size = image_size
         self.augmentation = augmentation
-        self.normalization = normalization
+        self.normalization: Normalization = normalization
+        self.pairs = pairs
+        self.episodes = episodes
+        self.label_noise = label_noise
+        self.join = join or []
         self.seed = seed or 0
         self.splits: dict[str, ImageArrays] = {}
+        self.true_labels = torch.empty(0, dtype=torch.int64)
         self.mean = self.std = torch.empty(0)
 
     @property
@@ -93,56 +115,35 @@ class ImageDataModule(LightningDataModule):
         """Make the splits ``train``, ``val`` and ``test``; called by the trainer on every process."""
         if self.splits:
             return
-        splits = {name: keep_classes(arrays, self.class_names) for name, arrays in self.read().items()}
-        if self.validation_size is not None or "val" not in splits:
-            splits["train"], splits["val"] = self._hold_out(splits["train"])
+        splits = {name: self._keep_classes(arrays) for name, arrays in self.read().items()}
+        if "val" not in splits or self.validation_size is not None:
+            size = self.default_validation_size if self.validation_size is None else self.validation_size
+            splits["train"], splits["val"] = hold_out(splits["train"], size, generator_for("validation split"))
+        for name in self.join:
+            if name not in splits.keys() - {"train", "test"}:
+                there = sorted(splits.keys() - {"train", "test"})
+                raise ValueError(f"data.join: {type(self).__name__} has no split {name!r} to join; it has {', '.join(there)}")
+            splits["train"] = joined(splits["train"], splits.pop(name))
         if self.num_images_per_class is not None:
-            largest = int(splits["train"].labels.bincount().max())
-            if self.num_images_per_class > largest:
-                raise ValueError(
-                    f"data.num_images_per_class {self.num_images_per_class} is more than any class has to train on, {largest}"
-                )
             chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for("few a class", self.seed))
             splits["train"] = splits["train"].select(chosen)
-        self.splits = {name: self._resize(arrays) for name, arrays in splits.items()}
+        self.true_labels = splits["train"].labels
+        if self.label_noise:
+            noisy = redraw_labels(self.true_labels, self.num_classes, self.label_noise, generator_for("label noise", self.seed))
+            splits["train"] = splits["train"].select(torch.arange(len(noisy)), noisy)
+        self.splits = {name: resized(arrays, self.image_shape[1:]) for name, arrays in splits.items()}
         if not self.mean.numel():  # else it came with a checkpoint
-            self._measure()
+            self.mean, self.std = measure(self.splits["train"], self.normalization)
         self._train_batches()  # what cannot fill a batch is said before anything else is done
 
-    def _hold_out(self, arrays: ImageArrays) -> tuple[ImageArrays, ImageArrays]:
-        size = self.default_validation_size if self.validation_size is None else self.validation_size
-        num_held_out = round(size * len(arrays)) if size < 1 else round(size)
-        if not 0 < num_held_out < len(arrays):
-            leaves = "nothing to train on" if num_held_out else "nothing to validate on"
-            raise ValueError(f"data.validation_size {size} leaves {leaves}: there are {len(arrays)} images")
-        # The generator is fixed: whatever the seed, an image that was validated on is never trained on.
-        kept, held_out = stratified_split(arrays.labels, num_held_out, generator_for("validation split"))
-        return arrays.select(kept), arrays.select(held_out)
+    def _keep_classes(self, arrays: ImageArrays) -> ImageArrays:
+        """Keep the classes in use, but in a split whose classes are others altogether all of them."""
+        return keep_classes(arrays, self.class_names) if arrays.class_names == self.all_class_names else arrays
 
-    def _resize(self, arrays: ImageArrays) -> ImageArrays:
-        if tuple(self.stored_shape[1:]) == self.image_shape[1:]:
-            return arrays
-        parts = [
-            torch.nn.functional.interpolate(arrays[part][0].float(), self.image_shape[1:], mode="bilinear", antialias=True)
-            for part in torch.arange(len(arrays)).split(1024)
-        ]
-        images = torch.cat([part.round().clamp(0, 255).to(torch.uint8) for part in parts])
-        return ImageArrays(images, arrays.labels, arrays.class_names)
-
-    def _measure(self) -> None:
-        """Set ``mean`` and ``std`` of the pixels scaled to [0, 1], (C, 1, 1), by which batches are normalised."""
-        channels = self.image_shape[0]
-        self.mean, self.std = torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1)
-        if self.normalization == "standard":
-            histogram = torch.zeros(channels, 256, dtype=torch.float64)
-            for part in torch.arange(len(self.splits["train"])).split(4096):
-                images = self.splits["train"][part][0].transpose(0, 1).flatten(1)
-                histogram += torch.stack([torch.bincount(channel, minlength=256) for channel in images])
-            values, weights = torch.arange(256) / 255.0, histogram / histogram.sum(1, keepdim=True)
-            mean = (weights * values).sum(1)
-            std = (weights * (values - mean.unsqueeze(1)).square()).sum(1).sqrt()
-            self.mean = mean.float().view(-1, 1, 1)
-            self.std = std.clamp(min=1 / 255).float().view(-1, 1, 1)
+    @property
+    def classes_are_shared(self) -> bool:
+        """Whether validation and test images are of the classes that are trained on."""
+        return all(arrays.class_names == self.class_names for arrays in self.splits.values())
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale, augment (in training) and normalise a batch of uint8 images, on the device it was moved to."""
@@ -166,14 +167,20 @@ class ImageDataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Normalise by what the model of a checkpoint was trained with."""
-        self.mean = torch.tensor(state_dict["mean"]).view(-1, 1, 1)
+        mean = torch.tensor(state_dict["mean"])
+        self.mean = mean.view(-1, *((1, 1) if len(mean) == len(state_dict["std"]) else state_dict["image_shape"][1:]))
         self.std = torch.tensor(state_dict["std"]).view(-1, 1, 1)
 
     def _train_batches(self) -> Batches:
         labels, ranks = self.splits["train"].labels, self._ranks()
-        if self.samples_per_class is None:
-            return RandomBatches(labels, self.batch_size, self.seed, **ranks)
-        return ClassBatches(labels, self.batch_size, self.samples_per_class, self.class_names, self.seed, **ranks)
+        if self.pairs:
+            return PairBatches(labels, self.batch_size, self.seed, **ranks)
+        size, per_class = self.batch_size, self.samples_per_class
+        if self.episodes is not None:
+            size, per_class = self.episodes.batch_size, self.episodes.num_shots + self.episodes.num_queries
+        if per_class is None:
+            return RandomBatches(labels, size, self.seed, **ranks)
+        return ClassBatches(labels, size, per_class, self.class_names, self.seed, **ranks)
 
     def _ranks(self) -> dict[str, int]:
         if self.trainer is None:
@@ -197,13 +204,13 @@ class ImageDataModule(LightningDataModule):
             )
         return self._loader("train", self._train_batches())
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Every validation image once."""
-        return self._evaluation_loader("val")
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Every validation image once; no loader where they were joined to the training split."""
+        return self._evaluation_loader("val") if "val" in self.splits else []
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Every test image once, and then, as the gallery to look them up in, every training image once."""
-        return [self._evaluation_loader("test"), self._evaluation_loader("train")]
+        """Every test image once, and then, where its class may be among them, every training image once as a gallery."""
+        return [self._evaluation_loader(split) for split in ("test", "train")[: 1 + self.classes_are_shared]]
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -25,8 +25,31 @@ def stratified_split(labels: Tensor, num_held_out: int, generator: torch.Generat
     return by_class[~held_out].sort().values, by_class[held_out].sort().values
 
 
+def hold_out(arrays: ImageArrays, size: int | float, generator: torch.Generator) -> tuple[ImageArrays, ImageArrays]:
+    """Split off a number of images, or a share of them, stratified; the generator is a fixed one.
+
+    An image that was ever validated on is then never trained on, whatever the seed of a run.
+
+    Raises:
+        ValueError: if one of both would be empty.
+    """
+    num_held_out = round(size * len(arrays)) if size < 1 else round(size)
+    if not 0 < num_held_out < len(arrays):
+        leaves = "nothing to train on" if num_held_out else "nothing to validate on"
+        raise ValueError(f"data.validation_size {size} leaves {leaves}: there are {len(arrays)} images")
+    kept, held_out = stratified_split(arrays.labels, num_held_out, generator)
+    return arrays.select(kept), arrays.select(held_out)
+
+
 def few_a_class(labels: Tensor, num_images: int, generator: torch.Generator) -> Tensor:
-    """Draw positions of ``num_images`` images of each class, sorted; a class with fewer keeps all of its own."""
+    """Draw positions of ``num_images`` images of each class, sorted; a class with fewer keeps all of its own.
+
+    Raises:
+        ValueError: if no class has so many.
+    """
+    largest = int(labels.bincount().max())
+    if num_images > largest:
+        raise ValueError(f"data.num_images_per_class {num_images} is more than any class has to train on, {largest}")
     order = torch.randperm(len(labels), generator=generator)
     by_class = order[torch.argsort(labels[order], stable=True)]
     _, counts = torch.unique_consecutive(labels[by_class], return_counts=True)
@@ -67,3 +90,19 @@ def keep_classes(arrays: ImageArrays, class_names: list[str]) -> ImageArrays:
     labels = new_label[arrays.labels]
     positions = (labels >= 0).nonzero().squeeze(1)
     return arrays.select(positions, labels[positions], class_names)
+
+
+def joined(first: ImageArrays, second: ImageArrays) -> ImageArrays:
+    """Join two splits of the same classes, copying their images where they are not parts of one tensor.
+
+    Raises:
+        ValueError: if their classes or the shapes of their images differ.
+    """
+    if first.class_names != second.class_names or first.images.shape[1:] != second.images.shape[1:]:
+        raise ValueError("data.join: only splits of the same classes and the same shape of images can be joined")
+    if first.images is second.images and first.rows is not None and second.rows is not None:
+        rows, labels = torch.cat([first.rows, second.rows]), torch.cat([first.labels, second.labels])
+        return ImageArrays.of_rows(first.images, rows, labels, first.class_names)
+    (first_images, first_labels), (second_images, second_labels) = first[:], second[:]
+    images, labels = torch.cat([first_images, second_images]), torch.cat([first_labels, second_labels])
+    return ImageArrays(images, labels, first.class_names)

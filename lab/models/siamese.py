@@ -126,4 +126,4 @@ class Siamese(Family):
         # The images of the batch are random already, so the draw need only differ from step to step.
         drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
         first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)
-        return {"loss": self.loss(self.compare(embeddings[first], embeddings[second]), same)}
+        return {"loss": self.loss(self.compare(embeddings[first], embeddings[second]), same.float())}
