@@ -8,12 +8,13 @@ from conftest import PROJECT
 from lab.cli import LabCLI
 
 FAMILY_CONFIGS = sorted(path for path in (PROJECT / "configs").glob("*.yaml") if path.name != "default.yaml")
+EXPERIMENTS = sorted((PROJECT / "configs" / "experiments").glob("*.yaml"))
 DATA_CONFIGS = sorted((PROJECT / "configs" / "data").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("config", FAMILY_CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", [*FAMILY_CONFIGS, *EXPERIMENTS], ids=lambda path: path.stem)
 def test_every_shipped_config_trains_validates_and_tests(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    arguments = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
+    arguments = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu", "--data.bundled", "true"]
     monkeypatch.setattr(sys, "argv", ["fit.py", "--config", str(config), *arguments])
     cli = LabCLI()
     cli.trainer.fit(cli.model, cli.datamodule)
@@ -22,11 +23,11 @@ def test_every_shipped_config_trains_validates_and_tests(monkeypatch: pytest.Mon
     assert cli.model.monitor in {name.replace("test/", "val/") for name in cli.trainer.callback_metrics}
 
 
-@pytest.mark.parametrize("config", FAMILY_CONFIGS, ids=lambda path: path.stem)
-def test_every_family_config_is_headed_by_its_command_minutes_and_score(config: Path) -> None:
+@pytest.mark.parametrize("config", [*FAMILY_CONFIGS, *EXPERIMENTS], ids=lambda path: path.stem)
+def test_every_config_is_headed_by_its_command_minutes_and_score(config: Path) -> None:
     lines = config.read_text().splitlines()
     header = [line for line in lines if line.startswith("#")]
-    assert header[0] == f"# python scripts/fit.py --config configs/{config.name}"
+    assert header[0] == f"# python scripts/fit.py --config {config.relative_to(PROJECT)}"
     assert " s " in header[1]
     assert "test/" in header[1]
     assert len(lines) - len(header) <= 20

@@ -1,10 +1,7 @@
 """The store of MNIST and its look-alikes, made from their four original files in the IDX format."""
 
-import contextlib
 import gzip
 import hashlib
-import io
-import logging
 import os
 import struct
 import zlib
@@ -16,6 +13,7 @@ import numpy as np
 import torch
 import torchvision
 
+from lab.data import originals
 from lab.data.arrays import ImageArrays
 
 FILE_PREFIX = {"train": "train", "test": "t10k"}
@@ -24,7 +22,6 @@ LABELS_OF = {
     "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13": "MNIST",
     "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7": "FashionMNIST",
 }
-log = logging.getLogger(__name__)
 Source = type[torchvision.datasets.MNIST]
 
 
@@ -43,20 +40,20 @@ def convert(source: Source, root: Path, class_names: list[str]) -> None:
     if all(path.exists() for path in stores.values()):
         return
     if any(_original(source, root, name) is None for name in _file_names()):
-        _download(source, root)
-    for split, path in stores.items():
-        try:
-            read_original(source, root, split, class_names).save(path)
-        except OSError as error:
-            log.warning("%s cannot be written (%s), so the original files are read anew in every run", path, error)
+        folder = root / source.__name__ / "raw"
+        by_hand = (
+            f"put {', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into {folder}, or name the "
+            "folder that holds them by --data.root"
+        )
+        originals.download(source.__name__, root, folder, lambda: source(os.fspath(root), download=True), by_hand)
+    originals.convert(stores, lambda split: read_original(source, root, split, class_names))
 
 
 def open_splits(source: Source, root: Path, class_names: list[str]) -> dict[str, ImageArrays]:
     """Open the store, or read the original files where it could not be written."""
-    return {
-        split: ImageArrays.load(path) if path.exists() else read_original(source, root, split, class_names)
-        for split, path in store_paths(source, root).items()
-    }
+    stores = store_paths(source, root)
+    names = dict.fromkeys(stores, class_names)
+    return originals.open_stores(stores, lambda split: read_original(source, root, split, class_names), names, (1, 28, 28))
 
 
 def read_original(source: Source, root: Path, split: str, class_names: list[str]) -> ImageArrays:
@@ -102,31 +99,3 @@ def _original(source: Source, root: Path, name: str) -> Path | None:
     folders = (root / source.__name__ / "raw", root)
     paths = (folder / (name + ending) for folder in folders for ending in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)
-
-
-def _download(source: Source, root: Path) -> None:
-    folder = root / source.__name__ / "raw"
-    made = [path for path in (folder, folder.parent, root) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"{source.__name__} is not in {root}, where nothing can be written ({error.strerror}): name another by --data.root"
-        ) from error
-    log.warning("downloading %s to %s", source.__name__, folder)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            source(os.fspath(root), download=True)
-    except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):  # from the first that is not empty
-            for path in made:
-                path.rmdir()
-        raise ValueError(
-            f"{source.__name__} is not in {root} and cannot be downloaded ({_first_line(error)}): put "
-            f"{', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into "
-            f"{folder}, or name the folder that holds them by --data.root"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
