@@ -59,6 +59,9 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
             f"{type(model).__name__} can only be scored on the classes it was trained on, and {type(data).__name__} validates "
             "and tests on others: use a family that embeds, such as lab.models.Siamese or lab.models.Triplet"
         )
+    chooses = config.callbacks.checkpoints or config.callbacks.early_stopping
+    if chooses and (config.callbacks.monitor or model.monitor).startswith("val/") and "val" in getattr(data, "join", ()):
+        raise ValueError("data.join val leaves no validation to choose the best epoch by: set callbacks.monitor train/loss")
     check_learning_rate(model.optimizer, model.scheduler)
     with torch.random.fork_rng(devices=[]):
         batch = _first_batch(data, validating=config.trainer.limit_val_batches != 0)
@@ -73,7 +76,7 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
 
 def _first_batch(data: LightningDataModule, validating: bool) -> Any:
     """Return a few images and labels, of the validation split where there is one."""
-    loader: Any = data.val_dataloader() if validating else data.train_dataloader()
+    loader: Any = (data.val_dataloader() if validating else None) or data.train_dataloader()
     batch: Any = next(iter(loader[0] if isinstance(loader, list) else loader), None)
     whole = isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, torch.Tensor) for part in batch)
     if not whole or len(batch[0]) == 0:

@@ -151,6 +151,7 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         (["--trainer.check_val_every_n_epoch", "5"], "trainer.check_val_every_n_epoch 5 leaves no validation"),
         (["--model.scheduler", "null", "--model.optimizer.lr", "-1"], "Invalid learning rate: -1.0"),
         (["--model.optimizer.lr", "0.1"], "model.optimizer.lr 0.1 has no effect under OneCycleLR"),
+        (["--data.join", "[val]"], "data.join val leaves no validation to choose the best epoch by"),
         (["--callbacks.monitor", "val/accurac"], "did you mean 'val/accuracy'?"),
         (["--callbacks.patience", "-1"], "callbacks.patience must be 0 or more, not -1"),
         (["--model.embedding_size", "7"], "model.encoder: Classifier with ConvNet cannot take 8 images (1, 28, 28): Runtime"),
@@ -220,6 +221,9 @@ def test_training_without_validation_is_watched_by_a_score_of_training(script: S
     done = script("fit.py", "--config", config, *without, "train/loss")
     assert done.returncode == 0, done.stderr
     assert list(_json(tmp_path / "runs/classifier/version_0/metrics.json")["best_score"]) == ["train/loss"]
+    joined = [*TINY, *SMALL_DIGITS, "--data.join", "[val]", "--callbacks.monitor", "train/loss", "--name", "joined"]
+    done = script("fit.py", "--config", config, *joined)
+    assert done.returncode == 0, done.stderr
     done = script("fit.py", "--config", config, *without, "train/los")
     assert done.returncode == 2
     assert "did you mean 'train/loss'?" in done.stderr
