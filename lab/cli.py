@@ -171,7 +171,7 @@ class LabCLI(LightningCLI):
             raise ValueError(f"trainer.default_root_dir {logs} cannot be written: {error.strerror}") from error
         os.environ["LAB_RUN_FOLDER"] = str(folder)
         config = self.asked_for
-        for key in ("config", "debug"):
+        for key in ("config", "debug", *(f"model.init_args.{target}" for target in FROM_DATA)):
             config.pop(key, None)
         self.parser.save(config, folder / "config.yaml", skip_unset=False, overwrite=True, multifile=False)
         return folder

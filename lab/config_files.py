@@ -18,17 +18,18 @@ class Entry:
     """A key of a config and where it stands."""
 
     key: str  # dotted, without init_args
-    value: str  # empty where it is a mapping or a list
+    value: str  # empty where it is a mapping, [] where it is a list
     path: Path
     line: int
 
 
-def read_config(path: Path, prefix: str = "") -> list[Entry]:
+def read_config(path: Path, prefix: str = "", above: tuple[Path, ...] = ()) -> list[Entry]:
     """List the entries of a config.
 
     Args:
         path: the file.
         prefix: key that the whole file is the value of, as ``data`` in ``--data mnist.yaml``.
+        above: files that have led to this one.
 
     Raises:
         ValueError: if there is no such file, it is not a YAML mapping, a key stands twice in it, or something stands
@@ -54,8 +55,10 @@ def read_config(path: Path, prefix: str = "") -> list[Entry]:
     entries = list(_entries(node, path, prefix, ()))
     for entry in list(entries):
         inner = path.parent / entry.value
-        if entry.value.endswith((".yaml", ".yml")) and inner.is_file() and inner != path:
-            entries += read_config(inner, entry.key)
+        if inner in (*above, path):
+            raise ValueError(f"{path}:{entry.line} names {inner}, which leads back to it")
+        if entry.value.endswith((".yaml", ".yml")) and inner.is_file():
+            entries += read_config(inner, entry.key, (*above, path))
     return entries
 
 
@@ -70,7 +73,8 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
         seen[name] = line
         dotted = prefix if name == "init_args" else f"{prefix}.{name}".lstrip(".")
         if name != "init_args":
-            yield Entry(dotted, str(value.value) if isinstance(value, yaml.ScalarNode) else "", path, line)
+            shown = "[]" if isinstance(value, yaml.SequenceNode) else ""
+            yield Entry(dotted, str(value.value) if isinstance(value, yaml.ScalarNode) else shown, path, line)
         for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
             yield from _entries(part, path, dotted, (*above, node))
     if {"class_path", "init_args"} & seen.keys():

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lab.config_files import Entry
-from lab.models import Family, check_checkpoint, check_learning_rate, check_resume, rehearse, warm_start
+from lab.models import Family, check_checkpoint, check_classes, check_learning_rate, check_resume, rehearse, warm_start
 
 
 def check_filled_in(keys: list[str], entries: list[Entry], arguments: list[str]) -> None:
@@ -41,6 +41,8 @@ def check_settings(config: Any) -> None:
         raise ValueError(f"callbacks.patience must be 0 or more, not {config.callbacks.patience}")
     if config.name is not None and (config.name in ("", ".", "..") or Path(config.name).name != config.name):
         raise ValueError(f"name must be that of a folder below trainer.default_root_dir, not {config.name!r}")
+    if config.ckpt_path is not None and config.encoder_from is not None:
+        raise ValueError("ckpt_path goes on with a whole model, encoder_from starts from an encoder: give one of them")
     if "LOCAL_RANK" in os.environ and "LAB_RUN_FOLDER" not in os.environ:
         raise ValueError("started by torchrun, which is not supported yet: use --trainer.devices for several on one machine")
 
@@ -54,11 +56,8 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
     if "LOCAL_RANK" not in os.environ:
         data.prepare_data()
     data.setup("fit")
-    if model.needs_known_classes and not getattr(data, "classes_are_shared", True):
-        raise ValueError(
-            f"{type(model).__name__} can only be scored on the classes it was trained on, and {type(data).__name__} validates "
-            "and tests on others: use a family that embeds, such as lab.models.Siamese or lab.models.Triplet"
-        )
+    check_classes(model, data)
+    _check_shots(model, data)
     chooses = config.callbacks.checkpoints or config.callbacks.early_stopping
     if chooses and (config.callbacks.monitor or model.monitor).startswith("val/") and "val" in getattr(data, "join", ()):
         raise ValueError("data.join val leaves no validation to choose the best epoch by: set callbacks.monitor train/loss")
@@ -71,7 +70,18 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
         if resuming:
             check_resume(config.ckpt_path, model, config.trainer.max_epochs)
     elif config.encoder_from is not None:
-        print(warm_start(model, config.encoder_from))
+        report = warm_start(model, config.encoder_from)
+        if "LOCAL_RANK" not in os.environ:
+            print(report)
+
+
+def _check_shots(model: Family, data: LightningDataModule) -> None:
+    """Refuse a loss that asks otherwise than the episodes of the data are made."""
+    episodes, num_shots = getattr(data, "episodes", None), getattr(getattr(model, "loss", None), "num_shots", None)
+    if episodes is not None and num_shots is not None and num_shots != episodes.num_shots:
+        raise ValueError(
+            f"model.loss.num_shots {num_shots} and data.episodes.num_shots {episodes.num_shots} must be the same number"
+        )
 
 
 def _first_batch(data: LightningDataModule, validating: bool) -> Any:

@@ -155,7 +155,7 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         (["--callbacks.monitor", "val/accurac"], "did you mean 'val/accuracy'?"),
         (["--callbacks.patience", "-1"], "callbacks.patience must be 0 or more, not -1"),
         (["--model.embedding_size", "7"], "model.encoder: Classifier with ConvNet cannot take 8 images (1, 28, 28): Runtime"),
-        (["--model.loss", "torch.nn.TripletMarginLoss"], "missing 1 required positional argument"),
+        (["--model.loss", "torch.nn.TripletMarginLoss"], "TripletMarginLoss is a loss of something else"),
         (["--model.loss", "lab.losses.TripletLoss"], "Classifier has logits to give, and TripletLoss is a loss of embeddings"),
         (["--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.reduction", "none"], "must be one number"),
         (["--name", "../elsewhere"], "name must be that of a folder"),

@@ -196,6 +196,13 @@ def test_the_number_of_classes_is_not_the_users_to_say(monkeypatch: pytest.Monke
     ):
         message = _refusal(monkeypatch, tmp_path, config, *arguments)
         assert message == "model.num_classes is filled in from the data: leave it out"
+    message = _refusal(monkeypatch, tmp_path, classifier.replace("{width: 4}", "{image_shape: [3, 64, 64]}"))
+    assert message == "model.encoder.image_shape is filled in from the data: leave it out"
+
+
+def test_configs_that_name_each_other_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("data: my.yaml\n")
+    assert "which leads back to it" in _refusal(monkeypatch, tmp_path, "data: other.yaml\n")
 
 
 def test_a_file_that_is_not_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -193,3 +193,43 @@ def test_a_run_can_be_trained_in_another_precision(precision: Any) -> None:
     )
     trainer.fit(Triplet(_encoder("conv")), _data("synthetic"))
     assert trainer.callback_metrics["train/loss"].isfinite()
+
+
+def test_what_a_network_adds_to_the_loss_by_its_weights_is_trained_on() -> None:
+    class Penalized(MLP):
+        def penalty(self) -> Tensor:
+            total: Tensor = sum((p.square().sum() for p in self.parameters()), torch.zeros(()))
+            return 100.0 * total
+
+    def end(encoder: MLP) -> tuple[float, float]:
+        pl.seed_everything(0)
+        data = Synthetic(num_train_images=60, num_test_images=20, batch_size=20)
+        model, trainer = Classifier(encoder, 10), _trainer(3)
+        trainer.fit(model, data)
+        norm = sum(p.square().sum().item() for p in encoder.parameters())
+        return norm, trainer.callback_metrics["train/loss"].item()
+
+    pl.seed_everything(1)
+    plain, penalized = MLP(hidden_sizes=(16,), embedding_size=8), Penalized(hidden_sizes=(16,), embedding_size=8)
+    (norm, loss), (smaller_norm, larger_loss) = end(plain), end(penalized)
+    assert smaller_norm < norm
+    assert larger_loss > loss + 100
+
+
+def test_an_attribute_that_is_no_penalty_is_left_alone() -> None:
+    encoder = MLP(hidden_sizes=(16,), embedding_size=8)
+    encoder.penalty = 0.1  # type: ignore[assignment]
+    _trainer(1).fit(Classifier(encoder, 10), Synthetic(num_train_images=60, num_test_images=20, batch_size=20))
+
+
+def test_from_python_too_a_classifier_is_not_scored_on_classes_it_was_not_trained_on() -> None:
+    class Disjoint(Synthetic):
+        def read(self) -> dict[str, Any]:
+            splits = super().read()
+            splits["test"].class_names = [f"other {i}" for i in range(10)]
+            return splits
+
+    data = Disjoint(num_train_images=60, num_test_images=20, batch_size=20)
+    with pytest.raises(ValueError, match="Classifier can only be scored on the classes it was trained on, and Disjoint"):
+        _trainer(1).fit(Classifier(MLP(hidden_sizes=(16,), embedding_size=8), 10), data)
+    _trainer(1).fit(Triplet(MLP(hidden_sizes=(16,), embedding_size=8)), data)

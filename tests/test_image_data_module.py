@@ -220,7 +220,7 @@ def test_a_data_set_with_a_validation_split_of_its_own_uses_it_unless_told_other
     for data in (own, told):
         data.setup()
     assert (len(own.splits["train"]), len(own.splits["val"])) == (120, 20)
-    assert (len(told.splits["train"]), len(told.splits["val"])) == (80, 40)
+    assert (len(told.splits["train"]), len(told.splits["val"])) == (100, 40)
     assert set(_ids(told.splits["val"])).isdisjoint(_ids(told.splits["train"]))
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lab.data import Synthetic
 from lab.data.arrays import ImageArrays
-from lab.data.batches import Episodes
+from lab.data.episodes import Episodes
 from lab.data.module import ImageDataModule
 from lab.data.noise import redraw_labels
 from lab.data.normalization import measure
@@ -70,6 +70,24 @@ def test_noise_is_on_training_labels_alone_and_the_true_ones_are_kept() -> None:
     assert torch.equal(data.splits["train"][:][0], clean.splits["train"][:][0])
     for split in ("val", "test"):
         assert torch.equal(data.splits[split].labels, clean.splits[split].labels)
+
+
+def test_the_gallery_has_the_true_labels() -> None:
+    data = Synthetic(num_train_images=400, batch_size=400, label_noise=0.5)
+    data.setup()
+    _, gallery = data.test_dataloader()
+    clean = Synthetic(num_train_images=400, batch_size=400)
+    clean.setup()
+    for (images, labels), (expected_images, expected_labels) in zip(gallery, clean.test_dataloader()[1], strict=True):
+        assert torch.equal(images, expected_images)
+        assert torch.equal(labels, expected_labels)
+
+
+def test_a_validation_split_of_its_own_is_divided_anew_where_a_size_is_asked_for() -> None:
+    data = Numbered(batch_size=3, validation_size=0.25)
+    data.setup()
+    assert sorted(_numbers(data, "train") + _numbers(data, "val")) == [*range(60), *range(100, 112)]
+    assert len(_numbers(data, "val")) == 18
 
 
 def test_noise_is_the_same_for_the_same_seed() -> None:
@@ -164,6 +182,18 @@ def test_episodes_hold_so_many_images_of_each_way() -> None:
     data.setup()
     for _, labels in data.train_dataloader():
         assert sorted(labels.bincount()[labels.unique()].tolist()) == [4, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("episodes", "says"),
+    [
+        (Episodes(num_ways=20), r"data\.episodes\.num_ways 20 is more than the 10 classes"),
+        (Episodes(num_queries=200), r"data\.episodes needs 201 images of each class, .* one has"),
+    ],
+)
+def test_an_episode_that_the_images_cannot_fill_is_refused(episodes: Episodes, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Synthetic(num_train_images=600, episodes=episodes).setup()
 
 
 @pytest.mark.parametrize("arguments", [{"num_ways": 1}, {"num_shots": 0}, {"num_queries": 0}])

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from lab.data import Synthetic
-from lab.data.batches import PairBatches
+from lab.data.pair_batches import PairBatches
 
 
 def _labels(counts: list[int]) -> Tensor:
@@ -20,6 +20,19 @@ def test_half_of_the_pairs_of_a_batch_are_of_one_class(counts: list[int]) -> Non
         assert len(batch) == 16
         first, second = labels[batch].view(-1, 2).T
         assert (first == second).tolist() == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_batches_are_whole_whatever_the_counts_of_the_classes(world_size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        counts = torch.randint(1, 60, (int(torch.randint(2, 6, (1,), generator=generator)),), generator=generator).tolist()
+        for rank in range(world_size):
+            try:
+                batches = PairBatches(_labels(counts), 4, rank=rank, world_size=world_size)
+            except ValueError:
+                continue
+            assert [len(batch) for batch in batches] == [4] * len(batches)
 
 
 def test_no_image_is_in_two_pairs_of_an_epoch() -> None:

@@ -86,6 +86,24 @@ def test_two_encoders_see_the_first_and_the_second_image_of_a_pair_and_share_not
     assert len({id(parameter) for parameter in parameters.values()}) == 8
 
 
+def test_encoders_of_different_lengths_are_refused() -> None:
+    model = Siamese(_net(), other_encoder=MLP((1, 8, 8), (6,), embedding_size=3))
+    with pytest.raises(ValueError, match=r"model\.other_encoder: its outputs are 3 long, those of model\.encoder 4"):
+        model(IMAGES)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+@pytest.mark.parametrize("head", ["euclidean", "logistic"])
+def test_it_trains_and_is_scored_in_other_precisions(head: Any, precision: Any) -> None:
+    data = Synthetic(num_train_images=400, num_test_images=40, batch_size=20)
+    off: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", precision=precision, **off)
+    model = Siamese(ConvNet(width=2, embedding_size=4), head=head)
+    trainer.fit(model, data)
+    trainer.test(model, data, verbose=False)
+    assert all(trainer.callback_metrics[name].isfinite() for name in ("test/loss", "test/auc", "test/pair_accuracy"))
+
+
 def test_two_views_through_one_encoder_pass_it_in_one_call() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -133,6 +151,7 @@ def test_num_pairs_limits_the_pairs_of_a_batch() -> None:
     [
         ({"head": "manhattan"}, "head, 'manhattan', must be euclidean, cosine or logistic"),
         ({"views": "both"}, "views, 'both'"),
+        ({"embedding_size": 9}, "embedding_size 9 has no effect with head euclidean"),
         ({"num_pairs": 1}, "num_pairs must be 2 or more, not 1"),
         ({"loss": PairCrossEntropy()}, "has pair distances to give, and PairCrossEntropy is a loss of pair logits"),
         (

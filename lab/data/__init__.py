@@ -2,8 +2,8 @@
 
 from lab.data.array_file import Arrays
 from lab.data.augmentation import Augmentation
-from lab.data.batches import Episodes
 from lab.data.cifar10 import CIFAR10
+from lab.data.episodes import Episodes
 from lab.data.folder import ImageFolder
 from lab.data.mnist import MNIST, FashionMNIST
 from lab.data.module import ImageDataModule

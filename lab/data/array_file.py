@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lab.data.array_contents import name_classes, number_labels, read_contents, read_images
 from lab.data.arrays import ImageArrays
 from lab.data.batches import generator_for
@@ -60,8 +58,6 @@ class Arrays(ImageDataModule):
         """Open the files; the images of a ``.safetensors`` file are read from disk as they are used."""
         every = self._open(self.path)
         positions = dict(self._positions)
-        if self.validation_size is not None:  # which then holds out from all that is not for testing
-            positions["train"] = torch.cat([positions["train"], positions.pop("val")]).sort().values
         splits = {name: every.select(chosen) for name, chosen in positions.items() if len(chosen)}
         if self.test_path is not None:
             splits["test"] = self._open(self.test_path)

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -115,89 +114,6 @@ class ClassBatches(Batches):
             recent = torch.isin(order, dealt[len(dealt) - (self.num_replicas - 1) * self.samples_per_class :])
             dealt = torch.cat([dealt, torch.cat([order[~recent], order[recent]])[:size]])
         return dealt.view(-1, self.samples_per_class)[:num_groups]
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """N-way K-shot tasks: the classes of a batch, and of each the images given and the images asked about.
-
-    Vinyals et al., "Matching Networks for One Shot Learning", 2016.
-
-    Args:
-        num_ways: classes in a batch.
-        num_shots: images of each class that are given.
-        num_queries: images of each class that are asked about.
-    """
-
-    num_ways: int = 5
-    num_shots: int = 1
-    num_queries: int = 5
-
-    def __post_init__(self) -> None:
-        if self.num_ways < 2 or min(self.num_shots, self.num_queries) < 1:
-            raise ValueError(
-                f"data.episodes needs 2 ways and 1 shot and query or more, not num_ways {self.num_ways}, num_shots "
-                f"{self.num_shots}, num_queries {self.num_queries}"
-            )
-
-    @property
-    def batch_size(self) -> int:
-        """Images in a batch."""
-        return self.num_ways * (self.num_shots + self.num_queries)
-
-
-class PairBatches(Batches):
-    """Half of each batch is pairs of one class, half pairs of two: images 0 and 1 are a pair, 2 and 3, and so on.
-
-    Every image is in at most one pair an epoch. Half of the images, in proportion to the classes, go into pairs of one class;
-    the others are lined up class by class and paired with those half the line away.
-
-    Raises:
-        ValueError: if a batch cannot hold as many pairs of one class as of two.
-    """
-
-    def __init__(self, labels: Tensor, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        super().__init__(labels, batch_size, seed, rank, world_size)
-        if batch_size % 4:
-            raise ValueError(f"data.batch_size {batch_size} must be divisible by 4 where data.pairs is on")
-        self.counts = labels.bincount()
-        self.num_same = int(self.counts[self.counts > 1].sum()) // 4
-        num_alone = len(labels) - 2 * self.num_same
-        largest = int((self.counts - 2 * (self.counts // 4)).max())
-        needed, num_different = batch_size // 4 * world_size, min(num_alone // 2, num_alone - largest)
-        self.num_batches = min(self.num_same, num_different) // needed
-        if not self.num_batches:
-            raise ValueError(
-                f"data.batch_size {batch_size} needs {needed} pairs of one class and {needed} of two; the training images form "
-                f"{self.num_same} and {num_different}: lower it"
-            )
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    def __iter__(self) -> Iterator[Tensor]:
-        generator = generator_for("batches", self.seed, self.epoch)
-        order = torch.randperm(len(self.labels), generator=generator)
-        line = order[torch.argsort(self.labels[order], stable=True)]
-        # Walking through the classes in random order, take of each its share of the pairs, rounded so that the sum is right.
-        classes = torch.randperm(len(self.counts), generator=generator)
-        due = torch.where(self.counts > 1, self.counts, 0)[classes].cumsum(0) // 4
-        num_pairs = torch.empty_like(due)
-        num_pairs[classes] = torch.diff(due, prepend=due.new_zeros(1))
-        place = torch.arange(len(line)) - (self.counts.cumsum(0) - self.counts)[self.labels[line]]
-        is_same = place < 2 * num_pairs[self.labels[line]]
-        same, rest = line[is_same].view(-1, 2), line[~is_same]
-        half = len(rest) // 2
-        different = torch.stack([rest[:half], rest[half : 2 * half]], dim=1)
-        different = different[self.labels[different[:, 0]] != self.labels[different[:, 1]]]
-        turned = torch.rand(len(different), 1, generator=generator) < 0.5  # else the lower class would always come first
-        different = torch.where(turned, different.flip(1), different)
-        same, different = (pairs[torch.randperm(len(pairs), generator=generator)] for pairs in (same, different))
-        num = self.batch_size // 4  # of each kind in the batch of a rank
-        for step in range(len(self)):
-            start = step * num * self.num_replicas
-            chosen = [pairs[start:][self.rank :: self.num_replicas][:num] for pairs in (same, different)]
-            yield torch.cat(chosen).flatten()
 
 
 class EvaluationBatches(Batches):

@@ -44,11 +44,6 @@ class MNIST(ImageDataModule):
             images, labels = torch.from_numpy(file["images"]).unsqueeze(1), torch.from_numpy(file["labels"]).long()
             split = torch.from_numpy(file["split"])
         every = ImageArrays(images, labels, self.all_class_names)
-        if self.validation_size is not None:  # which then holds out from all that is not for testing
-            return {
-                "train": every.select((split < 2).nonzero().squeeze(1)),
-                "test": every.select((split == 2).nonzero().squeeze(1)),
-            }
         return {name: every.select((split == i).nonzero().squeeze(1)) for i, name in enumerate(("train", "val", "test"))}
 
 

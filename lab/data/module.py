@@ -11,9 +11,12 @@ from torch.utils.data import DataLoader
 
 from lab.data.arrays import ImageArrays
 from lab.data.augmentation import Augmentation
-from lab.data.batches import Batches, ClassBatches, Episodes, EvaluationBatches, PairBatches, RandomBatches, generator_for
+from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, generator_for
+from lab.data.episodes import Episodes
 from lab.data.noise import redraw_labels
 from lab.data.normalization import Normalization, measure
+from lab.data.options import check_options
+from lab.data.pair_batches import PairBatches
 from lab.data.resize import resized
 from lab.data.splits import choose_classes, few_a_class, hold_out, joined, keep_classes
 
@@ -30,7 +33,7 @@ class ImageDataModule(LightningDataModule):
         batch_size: images in a batch on each device.
         samples_per_class: when given, every training batch holds this many images of each of its classes (P x K).
         classes: the first so many classes, or the names of those to use; None for all.
-        validation_size: images held out of the training data, a number or a share of them, as many of each class in
+        validation_size: images held out of all that is not for testing, a number or a share of them, as many of each class in
             proportion, the same ones whatever the seed; None for what the data set has as its own.
         num_images_per_class: training images to keep of each class, drawn by the seed; None for all.
         image_size: side in pixels to resize to, once; None for the stored size.
@@ -68,16 +71,9 @@ class ImageDataModule(LightningDataModule):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        for name in ("batch_size", "samples_per_class", "validation_size", "num_images_per_class", "image_size"):
-            value = locals()[name]
-            if value is not None and not value > 0:
-                raise ValueError(f"data.{name} must be positive, not {value}")
-        if isinstance(validation_size, float) and (validation_size == 1 or (validation_size > 1 and validation_size % 1)):
-            raise ValueError(f"data.validation_size must be a share below 1 or a whole number, not {validation_size}")
-        if not 0.0 <= label_noise <= 1.0:
-            raise ValueError(f"data.label_noise must be a share from 0 to 1, not {label_noise}")
-        if sum((samples_per_class is not None, pairs, episodes is not None)) > 1:
-            raise ValueError("data.samples_per_class, data.pairs and data.episodes each say what a batch is: give one of them")
+        kinds_of_batch = (samples_per_class is not None, pairs, episodes is not None)
+        sizes = (batch_size, samples_per_class, validation_size, num_images_per_class, image_size)
+        check_options(*sizes, label_noise, kinds_of_batch)
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.samples_per_class = samples_per_class
@@ -116,13 +112,15 @@ class ImageDataModule(LightningDataModule):
         if self.splits:
             return
         splits = {name: self._keep_classes(arrays) for name, arrays in self.read().items()}
-        if "val" not in splits or self.validation_size is not None:
+        if "val" in splits and self.validation_size is not None:  # what was not for testing is divided anew
+            splits["train"] = joined(splits["train"], splits.pop("val"))
+        if "val" not in splits:
             size = self.default_validation_size if self.validation_size is None else self.validation_size
             splits["train"], splits["val"] = hold_out(splits["train"], size, generator_for("validation split"))
         for name in self.join:
             if name not in splits.keys() - {"train", "test"}:
-                there = sorted(splits.keys() - {"train", "test"})
-                raise ValueError(f"data.join: {type(self).__name__} has no split {name!r} to join; it has {', '.join(there)}")
+                there = ", ".join(sorted(splits.keys() - {"train", "test"})) or "none, or none left"
+                raise ValueError(f"data.join: {type(self).__name__} has no split {name!r} to join; it has {there}")
             splits["train"] = joined(splits["train"], splits.pop(name))
         if self.num_images_per_class is not None:
             chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for("few a class", self.seed))
@@ -177,6 +175,7 @@ class ImageDataModule(LightningDataModule):
             return PairBatches(labels, self.batch_size, self.seed, **ranks)
         size, per_class = self.batch_size, self.samples_per_class
         if self.episodes is not None:
+            self.episodes.check(labels, self.num_classes)
             size, per_class = self.episodes.batch_size, self.episodes.num_shots + self.episodes.num_queries
         if per_class is None:
             return RandomBatches(labels, size, self.seed, **ranks)
@@ -187,13 +186,16 @@ class ImageDataModule(LightningDataModule):
             return {}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
-    def _loader(self, split: str, batches: Batches) -> DataLoader[Batch]:
+    def _loader(self, arrays: ImageArrays, batches: Batches) -> DataLoader[Batch]:
         # Its own generator: a loader otherwise takes a number from the global one each time it is iterated.
         generator = torch.Generator()
-        return DataLoader(self.splits[split], batch_size=None, sampler=batches, collate_fn=_as_it_is, generator=generator)
+        return DataLoader(arrays, batch_size=None, sampler=batches, collate_fn=_as_it_is, generator=generator)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        return self._loader(split, EvaluationBatches(self.splits[split].labels, self.batch_size, **self._ranks()))
+        arrays = self.splits["train" if split == "gallery" else split]
+        if split == "gallery" and self.label_noise:
+            arrays = arrays.select(torch.arange(len(arrays)), self.true_labels)
+        return self._loader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random batches, or P x K batches where ``samples_per_class`` is given."""
@@ -202,15 +204,15 @@ class ImageDataModule(LightningDataModule):
                 "trainer.overfit_batches would replace the batches by single images; to overfit a few images, keep few by "
                 "data.num_images_per_class"
             )
-        return self._loader("train", self._train_batches())
+        return self._loader(self.splits["train"], self._train_batches())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Every validation image once; no loader where they were joined to the training split."""
         return self._evaluation_loader("val") if "val" in self.splits else []
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Every test image once, and then, where its class may be among them, every training image once as a gallery."""
-        return [self._evaluation_loader(split) for split in ("test", "train")[: 1 + self.classes_are_shared]]
+        """Every test image; then, where its class may be among them, every training image, rightly labelled, as gallery."""
+        return [self._evaluation_loader(split) for split in ("test", "gallery")[: 1 + self.classes_are_shared]]
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -18,8 +18,8 @@ def check_input(loss: nn.Module, needed: Input, family: str) -> None:
     """
     takes = getattr(loss, "takes", None)
     if takes is None and isinstance(loss, nn.modules.loss._Loss) and type(loss).__module__.startswith("torch.nn."):
-        named = {nn.BCEWithLogitsLoss: "pair_logits", nn.NLLLoss: "log_probabilities", nn.BCELoss: "probabilities"}
-        takes = named.get(type(loss), "logits")
+        of_torch = {nn.BCEWithLogitsLoss: "pair_logits", nn.NLLLoss: "log_probabilities", nn.CrossEntropyLoss: "logits"}
+        takes = {**of_torch, nn.MultiMarginLoss: "logits"}.get(type(loss), "something_else")
     if takes is None and type(loss).__module__.startswith("pytorch_metric_learning"):
         takes = "embeddings"
     if takes not in (None, needed):

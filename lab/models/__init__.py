@@ -2,6 +2,7 @@
 
 from lab.models.base import Family
 from lab.models.checkpoint import check_checkpoint, check_resume, load, read_checkpoint
+from lab.models.classes import check_classes
 from lab.models.classifier import Classifier
 from lab.models.rehearsal import rehearse
 from lab.models.schedule import check_learning_rate
@@ -17,6 +18,7 @@ __all__ = [
     "SplitImage",
     "Triplet",
     "check_checkpoint",
+    "check_classes",
     "check_learning_rate",
     "check_resume",
     "load",

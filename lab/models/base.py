@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lab.metrics import Averages, EmbeddingMetrics
+from lab.models.classes import check_class_names, check_classes
 from lab.models.recipe import family_recipe
 from lab.models.schedule import check_schedule, optimizer_and_schedule
 from lab.models.surroundings import add_surroundings, restore_surroundings
@@ -69,7 +70,7 @@ class Family(LightningModule):
         """Score one batch, for ``test/``; those of a second loader are the gallery, which only embeddings have a use for."""
         if dataloader_idx == 0:
             self.validation_step(batch, batch_idx)
-        elif self.metrics is not None:
+        elif self.metrics is not None and self.metrics.search is not None:
             self.metrics.update(self(batch[0]), batch[1], in_gallery=True)
 
     def on_train_epoch_end(self) -> None:
@@ -89,10 +90,14 @@ class Family(LightningModule):
         """Make the optimizer and the scheduler."""
         return optimizer_and_schedule(self, self.optimizer, self.scheduler)
 
+    def setup(self, stage: str) -> None:
+        """Make sure that the data are such as this family can be scored on."""
+        check_classes(self, getattr(self._trainer, "datamodule", None))
+
     def on_train_start(self) -> None:
         """Make sure that the schedule of a checkpoint, where training goes on from one, is as long as the run."""
         check_schedule(self.trainer)
-        self._with_penalty = [part for part in self.modules() if hasattr(part, "penalty")]
+        self._with_penalty = [part for part in self.modules() if callable(getattr(part, "penalty", None))]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how the data prepares an image for this model, and where the random numbers are (dropout draws them)."""
@@ -100,6 +105,8 @@ class Family(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the data prepare images as those that the model was trained on."""
+        if self.needs_known_classes:
+            check_class_names(checkpoint, getattr(self._trainer, "datamodule", None))
         restore_surroundings(checkpoint, self._trainer)
 
     def _log(self, stage: str, *metrics: Metric | None) -> None:

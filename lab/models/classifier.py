@@ -1,14 +1,12 @@
 """Classification by the embedding of an image."""
 
-from typing import Any
-
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lab.losses.inputs import check_input
 from lab.models.base import Batch, Family, embedding_size_of
-from lab.models.classification import check_class_names, classification_values
+from lab.models.classification import classification_values
 from lab.nets.heads import ClassHead, class_head
 
 
@@ -50,11 +48,6 @@ class Classifier(Family):
         """Return logits (N, num_classes) of images (N, C, H, W)."""
         logits: Tensor = self.head(self.encoder(images))
         return logits
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make sure that the data number the classes as those the head was trained on."""
-        super().on_load_checkpoint(checkpoint)
-        check_class_names(checkpoint, getattr(self._trainer, "datamodule", None))
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and the share of images classified right."""

@@ -61,6 +61,8 @@ class Siamese(Family):
                 f"Siamese: head, {head!r}, must be euclidean, cosine or logistic, and views, {views!r}, whole, upper_lower or "
                 "left_right"
             )
+        if embedding_size is not None and head != "logistic":
+            raise ValueError(f"Siamese: embedding_size {embedding_size} has no effect with head {head}: leave it out")
         if num_pairs is not None and num_pairs < 2:
             raise ValueError(f"Siamese: num_pairs must be 2 or more, not {num_pairs}")
         self.encoder = encoder
@@ -94,7 +96,13 @@ class Siamese(Family):
         first, second = self._both_views(images)
         if self.other_encoder is None:
             return torch.cat(self.encoder(torch.cat([first, second])).chunk(2), dim=1)
-        return torch.cat([self.encoder(first), self.other_encoder(second)], dim=1)
+        one, other = self.encoder(first), self.other_encoder(second)
+        if one.shape != other.shape:
+            raise ValueError(
+                f"model.other_encoder: its outputs are {other.shape[1]} long, those of model.encoder {one.shape[1]}: give both "
+                "the same embedding_size"
+            )
+        return torch.cat([one, other], dim=1)
 
     def _both_views(self, images: Tensor) -> tuple[Tensor, Tensor]:
         if self.views == "whole":
@@ -108,7 +116,8 @@ class Siamese(Family):
         if self.has_two_views:
             first, second = first.chunk(2, dim=1)[0], second.chunk(2, dim=1)[1]
         if self.head is not None:
-            logits: Tensor = self.head(first, second)
+            dtype = self.head.layer.weight.dtype  # embeddings that were collected for scoring are float32
+            logits: Tensor = self.head(first.to(dtype), second.to(dtype))
             return logits
         with in_float32(first) as first, in_float32(second) as second:
             return pair_distances(first, second, "cosine" if self.distance == "cosine" else "euclidean")
@@ -123,7 +132,7 @@ class Siamese(Family):
         embeddings = self(images)
         if not self.training and self.metrics is not None:
             self.metrics.update(embeddings, labels)
-        # The images of the batch are random already, so the draw need only differ from step to step.
+        # The images of the batch are drawn by seed, epoch and rank already, so this draw need only differ from step to step.
         drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
         first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)
         return {"loss": self.loss(self.compare(embeddings[first], embeddings[second]), same.float())}

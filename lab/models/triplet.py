@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lab.losses import TripletLoss
 from lab.losses.distances import Distance, pair_distances
 from lab.losses.inputs import check_input
+from lab.losses.reduction import in_float32
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics
 from lab.models.base import Batch, Family
@@ -56,13 +57,17 @@ class Triplet(Family):
         embeddings = self(images)
         if not self.training and self.metrics is not None:
             self.metrics.update(embeddings, labels)
-        return {"loss": self.loss(embeddings, labels)}
+        with in_float32(embeddings) as embeddings:
+            return {"loss": self.loss(embeddings, labels)}
 
 
 def _name_of(distance: Any) -> Distance:
-    """Name the distance of a loss, which pytorch-metric-learning gives as an object."""
+    """Name the distance of a loss; pytorch-metric-learning gives an object, most of which scale embeddings to unit length.
+
+    On these, cosine and Euclidean distance rank alike.
+    """
     if isinstance(distance, str):
         if distance not in get_args(Distance):
             raise ValueError(f"model.loss: distance must be one of {', '.join(get_args(Distance))}, not {distance!r}")
         return "cosine" if distance == "cosine" else "euclidean"
-    return "cosine" if type(distance).__name__ in ("CosineSimilarity", "DotProductSimilarity") else "euclidean"
+    return "cosine" if getattr(distance, "normalize_embeddings", False) else "euclidean"

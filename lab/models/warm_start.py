@@ -29,7 +29,9 @@ def warm_start(model: Family, path: str | os.PathLike[str]) -> str:
     encoder = model.get_submodule("encoder")
     own = encoder.state_dict()
     loaded = [name for name, value in own.items() if name in stored and stored[name].shape == value.shape]
-    if not loaded:
+    # A count of batches fits any other; it belongs to the batch norm whose weight fits too.
+    loaded = [name for name in loaded if not name.endswith("num_batches_tracked") or _weight_beside(name) in loaded]
+    if not any(own[name].ndim > 1 for name in loaded):
         raise ValueError(f"encoder_from {path}: none of its {len(stored)} tensors fits the encoder, a {type(encoder).__name__}")
     with torch.no_grad():
         for name in loaded:
@@ -40,3 +42,7 @@ def warm_start(model: Family, path: str | os.PathLike[str]) -> str:
     if left or unused:
         report += f"\nnot loaded: {', '.join(left) or 'none'}; in the checkpoint and not used: {', '.join(unused) or 'none'}"
     return report
+
+
+def _weight_beside(name: str) -> str:
+    return f"{name.rpartition('.')[0]}.weight"

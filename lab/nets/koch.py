@@ -11,7 +11,8 @@ class KochNet(nn.Module):
 
     Convolutions 64@10x10, 128@7x7, 128@4x4 and 256@4x4, each with ReLU and all but the last with 2x2 max pooling, then a
     dense layer with sigmoid. On one channel of 105x105 pixels, with the logistic head of ``Siamese``, it has 38,951,745
-    parameters. Weights start as N(0, 0.01^2), biases as N(0.5, 0.01^2).
+    parameters. Weights start as N(0, 0.01^2), biases as N(0.5, 0.01^2), those of the dense layer too, where the paper draws
+    from a wider distribution.
 
     Args:
         image_shape: channels, height and width of one image; at least 65 pixels a side.

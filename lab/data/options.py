@@ -1,0 +1,38 @@
+"""What the options that all data sets have can be."""
+
+
+def check_options(
+    batch_size: int,
+    samples_per_class: int | None,
+    validation_size: int | float | None,
+    num_images_per_class: int | None,
+    image_size: int | None,
+    label_noise: float,
+    kinds_of_batch: tuple[bool, ...],
+) -> None:
+    """Make sure that sizes are positive, shares are shares, and a batch is one thing.
+
+    Args:
+        batch_size, samples_per_class, validation_size, num_images_per_class, image_size, label_noise: options of a data set.
+        kinds_of_batch: whether P x K, pairs and episodes are asked for.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    sizes = {
+        "batch_size": batch_size,
+        "samples_per_class": samples_per_class,
+        "validation_size": validation_size,
+        "num_images_per_class": num_images_per_class,
+        "image_size": image_size,
+    }
+    for name, value in sizes.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"data.{name} must be positive, not {value}")
+    share = validation_size
+    if isinstance(share, float) and (share == 1 or (share > 1 and share % 1)):
+        raise ValueError(f"data.validation_size must be a share below 1 or a whole number, not {share}")
+    if not 0.0 <= label_noise <= 1.0:
+        raise ValueError(f"data.label_noise must be a share from 0 to 1, not {label_noise}")
+    if sum(kinds_of_batch) > 1:
+        raise ValueError("data.samples_per_class, data.pairs and data.episodes each say what a batch is: give one of them")
