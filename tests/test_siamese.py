@@ -203,3 +203,20 @@ def test_training_tells_pairs_of_synthetic_patterns_apart_and_the_checkpoint_kee
     assert again.metrics.threshold == model.metrics.threshold
     images = torch.rand(4, 1, 28, 28)
     torch.testing.assert_close(again(images), model.eval()(images))
+
+
+@pytest.mark.parametrize("head", ["euclidean", "cosine", "logistic"])
+def test_the_same_run_twice_gives_the_same_weights_and_scores(head: Any) -> None:
+    def run() -> tuple[dict[str, Tensor], dict[str, float]]:
+        pl.seed_everything(0)
+        data = Synthetic(num_train_images=400, num_test_images=100, batch_size=80, samples_per_class=8)
+        model = Siamese(ConvNet(width=4, embedding_size=64), head=head)
+        off: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+        trainer = pl.Trainer(max_epochs=3, accelerator="cpu", **off)
+        trainer.fit(model, data)
+        trainer.test(model, data, verbose=False)
+        return dict(model.state_dict()), {name: value.item() for name, value in trainer.callback_metrics.items()}
+
+    (weights, scores), (same_weights, same_scores) = run(), run()
+    assert all(torch.equal(weights[name], same_weights[name]) for name in weights)
+    assert scores == same_scores

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.losses.tuples import all_triplets, balanced_pairs, batch_hard_triplets, semi_hard_triplets
+from lab.losses.tuples import all_triplets, balanced_pairs, batch_hard_triplets, entries, rows, semi_hard_triplets
 
 LABEL_SETS = {
     "two of each": [0, 0, 1, 1, 2, 2],
@@ -211,3 +211,32 @@ def test_the_first_pair_of_the_list_is_as_random_as_the_whole() -> None:
     expected = 300 / 6
     chi_square = sum((first_drawn[pair] - expected) ** 2 / expected for pair in _pairs_by_loop(labels, True))
     assert chi_square <= 5 + 5 * 10**0.5
+
+
+def test_rows_and_entries_are_those_of_indexing_with_its_gradient() -> None:
+    values = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    row, column = torch.tensor([0, 5, 0, 0, 3]), torch.tensor([1, 2, 1, 3, 0])
+    weights = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for taken, expected in ((rows, lambda v: v[row]), (lambda v, _: entries(v, row, column), lambda v: v[row, column])):
+        given, indexed = (values.clone().requires_grad_() for _ in range(2))
+        ours, theirs = taken(given, row), expected(indexed)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+        scale = weights if ours.ndim == 2 else weights[:, 0]
+        (ours * scale).sum().backward()
+        (theirs * scale).sum().backward()
+        torch.testing.assert_close(given.grad, indexed.grad)
+
+
+def test_the_gradient_of_rows_taken_many_times_is_the_same_every_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, positions = torch.randn(80, 64, generator=generator), torch.randint(80, (20_000,), generator=generator)
+    weights = torch.randn(20_000, 64, generator=generator)
+
+    def gradient() -> Tensor:
+        leaf = values.clone().requires_grad_()
+        (rows(leaf, positions) * weights).sum().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    first = gradient()
+    assert all(torch.equal(gradient(), first) for _ in range(10))

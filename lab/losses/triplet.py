@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lab.losses.distances import Distance, pairwise_distances
 from lab.losses.inputs import Input
 from lab.losses.reduction import in_float32
-from lab.losses.tuples import all_triplets, batch_hard_triplets, semi_hard_triplets
+from lab.losses.tuples import all_triplets, batch_hard_triplets, entries, semi_hard_triplets
 
 Mining = Literal["batch_hard", "semi_hard", "all"]
 Reduction = Literal["mean", "mean_nonzero"]
@@ -64,7 +64,7 @@ class TripletLoss(nn.Module):
         with in_float32(embeddings) as embeddings:
             distances = pairwise_distances(embeddings, self.distance)
             anchor, positive, negative = self.mine(distances.detach(), labels)
-            gap = distances[anchor, positive] - distances[anchor, negative]
+            gap = entries(distances, anchor, positive) - entries(distances, anchor, negative)
             losses = nn.functional.softplus(gap) if isinstance(self.margin, str) else (gap + self.margin).clamp(min=0)
             counted = losses > 0 if self.reduction == "mean_nonzero" else torch.ones_like(losses)
             return losses.sum() / counted.sum().clamp(min=1)

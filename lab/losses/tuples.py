@@ -4,7 +4,20 @@ Every function returns equally long int64 vectors of positions in the batch. Non
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def rows(values: Tensor, positions: Tensor) -> Tensor:
+    """Return ``values[positions]``, (M, D) of values (N, D), with a gradient that is the same every time.
+
+    Indexing adds up the gradients of a row that is taken more than once in any order that the threads come in.
+    """
+    return nn.functional.embedding(positions, values)
+
+
+def entries(values: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Return ``values[row, column]``, (M,) of values (N, K), with a gradient that is the same every time."""
+    return rows(values.reshape(-1, 1), row * values.shape[1] + column).squeeze(1)
 
 
 def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ from lab.losses import ContrastiveLoss, PairCrossEntropy
 from lab.losses.distances import pair_distances
 from lab.losses.inputs import check_input
 from lab.losses.reduction import in_float32
-from lab.losses.tuples import balanced_pairs
+from lab.losses.tuples import balanced_pairs, rows
 from lab.metrics import EmbeddingMetrics
 from lab.models.base import Batch, Family, embedding_size_of
 from lab.nets.heads import LogisticUnit
@@ -135,4 +135,4 @@ class Siamese(Family):
         # The images of the batch are drawn by seed, epoch and rank already, so this draw need only differ from step to step.
         drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
         first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)
-        return {"loss": self.loss(self.compare(embeddings[first], embeddings[second]), same.float())}
+        return {"loss": self.loss(self.compare(rows(embeddings, first), rows(embeddings, second)), same.float())}
