@@ -18,12 +18,12 @@ from lab.runs import discard_run_folder, environment, print_interrupted, print_n
 
 
 class FirstStep(Callback):
-    """Knows whether training has begun."""
+    """Knows whether a step was taken."""
 
     was_taken = False
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Note that it has."""
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Note that a step was taken."""
         self.was_taken = True
 
 

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from torch import nn
+
 from lab.config_files import Entry, broken_module, keys_of_classes, parameters, public_names
 
 
@@ -58,9 +60,11 @@ def explain_refusal(error: BaseException) -> str:
     message = said[0] if first and said else str(error)
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"]
-    owner = type(frames[-1].f_locals["self"]).__name__ if frames and "self" in frames[-1].f_locals else ""
-    named = not owner or owner in message or message.startswith(("data.", "model."))
+    made = [
+        frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"
+    ]
+    owner = next((type(part).__name__ for part in reversed(made) if isinstance(part, nn.Module)), "")
+    named = not owner or owner in message or "data." in message or "model." in message
     return message if named else f"{owner} cannot be made: {message}"
 
 
@@ -170,7 +174,9 @@ def _no_class_named(complaint: Complaint, found: re.Match[str]) -> str:
 
 def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     """Name the types that a value may have, those of the innermost key and not of what it is part of."""
-    expected = re.compile(r"^([ ]*)(?:- )?Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\n]*?)\])", re.MULTILINE)
+    expected = re.compile(
+        r"^([ ]*)(?:- )?Expected an? (?:<class '(?:[\w.]+\.)?(\w+)'>|typing\.Literal\[([^\n]*?)\])", re.MULTILINE
+    )
     all_kinds = expected.findall(complaint.message)
     kinds = dict.fromkeys(name or literal for indent, name, literal in all_kinds if len(indent) >= len(all_kinds[0][0]))
     value = re.search(r"(?:Got value: |Given value: |val=')(.*?)(?:\. Got value|'|\n|$)", complaint.message)
@@ -178,7 +184,7 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     if broken:
         return f"{complaint.path}: {broken}{complaint.place(complaint.path)}"
     allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
-    allowed = allowed.replace("list", "list, such as '[1, 2]',")
+    allowed = allowed.replace("Sequence", "list").replace("list", "list, such as '[a, b]',")
     return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
 
 

@@ -215,6 +215,13 @@ def test_an_encoder_starts_from_another_run_of_another_family_and_says_what_was_
     assert "none of its 20 tensors fits the encoder, a TwoLayerNet" in other.stderr
 
 
+def test_an_optimizer_that_cannot_take_a_first_step_leaves_no_run_behind(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    with pytest.raises(RuntimeError, match="SparseAdam does not support dense gradients"):
+        script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--model.optimizer", "torch.optim.SparseAdam")
+    assert not (tmp_path / "runs" / "classifier").exists()
+
+
 def test_training_without_validation_is_watched_by_a_score_of_training(script: Script, tmp_path: Path) -> None:
     config = str(PROJECT / "configs" / "classifier.yaml")
     without = [*TINY, *SMALL_DIGITS, "--trainer.limit_val_batches", "0", "--callbacks.monitor"]

@@ -82,6 +82,11 @@ def test_an_unknown_class_is_named_with_the_nearest_one_and_its_line(
     [
         ("batch_size: 32", "batch_size: many", "data.batch_size must be int, not 'many' (my.yaml:4)"),
         ("max_epochs: 1", "max_epochs: soon", "trainer.max_epochs must be int or null, not 'soon' (my.yaml:17)"),
+        (
+            "ConvNet\n      init_args: {width: 4}",
+            "MLP\n      init_args: {hidden_sizes: 64}",
+            "model.encoder.hidden_sizes must be list, such as '[a, b]', not '64' (my.yaml:11)",
+        ),
         ("width: 4", "width: [4]", "model.encoder.width must be int, not '[4]' (my.yaml:11)"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_mean_image_is_restored_from_a_checkpoint() -> None:
 @pytest.mark.parametrize("options", [{"pairs": True, "samples_per_class": 4}, {"pairs": True, "episodes": "given"}])
 def test_a_batch_is_one_thing(options: dict[str, Any]) -> None:
     chosen: dict[str, Any] = {name: Episodes() if value == "given" else value for name, value in options.items()}
-    with pytest.raises(ValueError, match="each say what a batch is: give one of them"):
+    with pytest.raises(ValueError, match="each say what a batch is: set the others to null, or false"):
         Synthetic(**chosen)
 
 

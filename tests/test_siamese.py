@@ -152,6 +152,7 @@ def test_num_pairs_limits_the_pairs_of_a_batch() -> None:
         ({"head": "manhattan"}, "head, 'manhattan', must be euclidean, cosine or logistic"),
         ({"views": "both"}, "views, 'both'"),
         ({"embedding_size": 9}, "embedding_size 9 has no effect with head euclidean"),
+        ({"head": "cosine", "loss": ContrastiveLoss(margin=5)}, "model.loss.margin 5 is never reached by cosine distances"),
         ({"num_pairs": 1}, "num_pairs must be 2 or more, not 1"),
         ({"loss": PairCrossEntropy()}, "has pair distances to give, and PairCrossEntropy is a loss of pair logits"),
         (

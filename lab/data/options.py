@@ -35,4 +35,6 @@ def check_options(
     if not 0.0 <= label_noise <= 1.0:
         raise ValueError(f"data.label_noise must be a share from 0 to 1, not {label_noise}")
     if sum(kinds_of_batch) > 1:
-        raise ValueError("data.samples_per_class, data.pairs and data.episodes each say what a batch is: give one of them")
+        raise ValueError(
+            "data.samples_per_class, data.pairs and data.episodes each say what a batch is: set the others to null, or false"
+        )

@@ -42,7 +42,8 @@ def check_learning_rate(make_optimizer: OptimizerCallable, make_scheduler: LRSch
         return
     asked_for, max_lr = (_keyword(maker, name) for maker, name in ((make_optimizer, "lr"), (make_scheduler, "max_lr")))
     default = inspect.signature(made_by(make_optimizer)).parameters.get("lr")
-    if asked_for not in (None, max_lr, default and default.default):
+    # What the config had for another optimizer, 0.001 where it said nothing, stays where one is named on the command line.
+    if asked_for not in (None, max_lr, 1e-3, default and default.default):
         raise ValueError(
             f"model.optimizer.lr {asked_for} has no effect under OneCycleLR, which sets the rate: set model.scheduler.max_lr, "
             "or model.scheduler null"

@@ -73,6 +73,8 @@ class Siamese(Family):
         self.head = LogisticUnit(embedding_size or embedding_size_of(encoder)) if head == "logistic" else None
         self.loss = loss if loss is not None else PairCrossEntropy() if head == "logistic" else ContrastiveLoss()
         check_input(self.loss, "pair_logits" if head == "logistic" else "pair_distances", f"Siamese with head {head}")
+        if head == "cosine" and getattr(self.loss, "margin", 0.0) > 2:
+            raise ValueError(f"model.loss.margin {self.loss.margin} is never reached by cosine distances, which are 2 at most")
         search = None if head == "logistic" or self.has_two_views else head
         self.metrics = EmbeddingMetrics(balanced_pairs, self.pair_distance, search)
 

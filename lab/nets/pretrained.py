@@ -47,6 +47,8 @@ class Pretrained(nn.Module):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        if weights in ("null", "None"):  # as the command line gives it
+            weights = None
         if embedding_size is not None and embedding_size < 1:
             raise ValueError(f"Pretrained: embedding_size {embedding_size} must be positive")
         self.name = name
