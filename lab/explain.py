@@ -184,7 +184,7 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     if broken:
         return f"{complaint.path}: {broken}{complaint.place(complaint.path)}"
     allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
-    allowed = allowed.replace("Sequence", "list").replace("list", "list, such as '[a, b]',")
+    allowed = allowed.replace("Sequence", "list").replace("list", "a list as '[a, b]'")
     return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
 
 

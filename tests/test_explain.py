@@ -85,7 +85,7 @@ def test_an_unknown_class_is_named_with_the_nearest_one_and_its_line(
         (
             "ConvNet\n      init_args: {width: 4}",
             "MLP\n      init_args: {hidden_sizes: 64}",
-            "model.encoder.hidden_sizes must be list, such as '[a, b]', not '64' (my.yaml:11)",
+            "model.encoder.hidden_sizes must be a list as '[a, b]', not '64' (my.yaml:11)",
         ),
         ("width: 4", "width: [4]", "model.encoder.width must be int, not '[4]' (my.yaml:11)"),
     ],
