@@ -41,8 +41,6 @@ def check_settings(config: Any) -> None:
         raise ValueError(f"callbacks.patience must be 0 or more, not {config.callbacks.patience}")
     if config.name is not None and (config.name in ("", ".", "..") or Path(config.name).name != config.name):
         raise ValueError(f"name must be that of a folder below trainer.default_root_dir, not {config.name!r}")
-    if config.ckpt_path is not None and config.encoder_from is not None:
-        raise ValueError("ckpt_path goes on with a whole model, encoder_from starts from an encoder: give one of them")
     if "LOCAL_RANK" in os.environ and "LAB_RUN_FOLDER" not in os.environ:
         raise ValueError("started by torchrun, which is not supported yet: use --trainer.devices for several on one machine")
 

@@ -206,6 +206,10 @@ def test_an_encoder_starts_from_another_run_of_another_family_and_says_what_was_
     before = torch.load(tmp_path / best, weights_only=True)["state_dict"]["encoder.layers.0.weight"]
     after = torch.load(paths[1], weights_only=True)["state_dict"]["encoder.layers.0.weight"]
     assert torch.equal(before, after)
+    tested = script(
+        "test.py", "--ckpt_path", "runs/classifier/version_0/checkpoints/best.ckpt"
+    )  # whose config says encoder_from
+    assert tested.returncode == 0, tested.stderr
     again = ("--config", config, *TINY, *SMALL_DIGITS, "--encoder_from", best)
     wider = script("fit.py", *again, "--model.encoder.embedding_size", "9")
     assert wider.returncode == 0, wider.stderr

@@ -219,7 +219,9 @@ def test_what_a_network_adds_to_the_loss_by_its_weights_is_trained_on() -> None:
 def test_an_attribute_that_is_no_penalty_is_left_alone() -> None:
     encoder = MLP(hidden_sizes=(16,), embedding_size=8)
     encoder.penalty = 0.1  # type: ignore[assignment]
-    _trainer(1).fit(Classifier(encoder, 10), Synthetic(num_train_images=60, num_test_images=20, batch_size=20))
+    trainer = _trainer(1)
+    trainer.fit(Classifier(encoder, 10), Synthetic(num_train_images=60, num_test_images=20, batch_size=20))
+    assert trainer.callback_metrics["train/loss"].isfinite()
 
 
 def test_from_python_too_a_classifier_is_not_scored_on_classes_it_was_not_trained_on() -> None:

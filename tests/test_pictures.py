@@ -241,7 +241,7 @@ def test_a_picture_that_was_cut_short_is_named(kind: str, share: float, tmp_path
     path = tmp_path / f"a.{FORMATS[kind]}"
     _noise(60, 80).save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    _refusal(path)
+    assert _refusal(path)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -110,3 +110,4 @@ def test_a_loss_that_does_not_say_what_it_takes_is_believed_to_take_it() -> None
     loss = Loss(lambda outputs: outputs.square().mean())
     for model in (Triplet(ConvNet(width=2), loss), Classifier(ConvNet(width=2), 4, loss)):
         rehearse(model, BATCH)
+        assert model.loss is loss
