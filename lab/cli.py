@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
@@ -120,7 +120,7 @@ class LabCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            raise ValueError(explain_refusal(error)) from error
+            raise ValueError(explain_refusal(error, class_paths(self.config))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""
@@ -193,6 +193,17 @@ def _attribute(name: str) -> Callable[[Any], Any]:
 
     read.__name__ = name  # what --help shows
     return read
+
+
+def class_paths(config: Namespace, prefix: str = "") -> dict[str, str]:
+    """Return the class paths in a config by their keys, without init_args."""
+    found = {}
+    for name, value in vars(config).items():
+        if name == "class_path":
+            found[prefix] = value
+        elif isinstance(value, Namespace):
+            found |= class_paths(value, prefix if name == "init_args" else f"{prefix}.{name}".lstrip("."))
+    return found
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -16,6 +16,8 @@ from lab.cli import LabCLI, given
 from lab.models import read_checkpoint
 from lab.runs import discard_run_folder, environment, print_interrupted, print_next, print_scores, write_json
 
+USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a command with one line
+
 
 class FirstStep(Callback):
     """Knows whether a step was taken."""
@@ -49,7 +51,9 @@ def _fit() -> None:
             discard_run_folder(cli.run_folder)
         elif isinstance(error, KeyboardInterrupt | SystemExit) and cli.run_folder is not None and cli.trainer.is_global_zero:
             print_interrupted(cli.run_folder)
-        raise
+        if first_step.was_taken or isinstance(error, USER_ERRORS) or not isinstance(error, Exception):
+            raise
+        raise ValueError(f"the first training step failed: {type(error).__name__}: {error} (--debug shows where)") from error
     facts: dict[str, Any] = {"resumed_from": cli.config.ckpt_path, "epochs": cli.trainer.current_epoch}
     seconds = {"fit": round(time.perf_counter() - started, 1)}
     keeper = cli.trainer.checkpoint_callback
@@ -100,7 +104,7 @@ def _run(command: Callable[[], None]) -> None:
         command()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError, MisconfigurationException) as error:
+    except USER_ERRORS as error:
         if "--debug" in sys.argv:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -52,8 +52,13 @@ def explain(complaint: Complaint) -> str:
     return " ".join(complaint.message.split())
 
 
-def explain_refusal(error: BaseException) -> str:
-    """Take what a class said when it refused its arguments out of what the parser put around it, and name the class."""
+def explain_refusal(error: BaseException, class_paths: dict[str, str]) -> str:
+    """Take what a class said when it refused its arguments out of what the parser put around it; name the key and the class.
+
+    Args:
+        error: what the parser raised.
+        class_paths: the classes of the config, by their keys.
+    """
     lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
     first = next((i for i, line in enumerate(lines) if line == "Errors:"), -1) + 1
     said = [line for line in lines[first:] if line and not line.startswith(AROUND)]
@@ -64,8 +69,10 @@ def explain_refusal(error: BaseException) -> str:
         frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"
     ]
     owner = next((type(part).__name__ for part in reversed(made) if isinstance(part, nn.Module)), "")
-    named = not owner or owner in message or "data." in message or "model." in message
-    return message if named else f"{owner} cannot be made: {message}"
+    if not owner or "data." in message or "model." in message:
+        return message
+    key = next((f"{key}: " for key, path in class_paths.items() if path.rpartition(".")[2] == owner), "")
+    return key + (message if owner in message else f"{owner} cannot be made: {message}")
 
 
 AROUND = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class", "Problem with given class_path", "Parser key")

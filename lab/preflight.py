@@ -37,6 +37,8 @@ def check_settings(config: Any) -> None:
         raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")
     if config.trainer.limit_train_batches == 0:
         raise ValueError("trainer.limit_train_batches 0 leaves nothing to train on")
+    if config.trainer.max_epochs == 0 or config.trainer.max_steps == 0:
+        raise ValueError("trainer.max_epochs 0 and trainer.max_steps 0 train nothing; scripts/test.py scores a checkpoint")
     if config.callbacks.patience < 0:
         raise ValueError(f"callbacks.patience must be 0 or more, not {config.callbacks.patience}")
     if config.name is not None and (config.name in ("", ".", "..") or Path(config.name).name != config.name):

@@ -158,6 +158,9 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         (["--model.loss", "torch.nn.TripletMarginLoss"], "TripletMarginLoss is a loss of something else"),
         (["--model.loss", "lab.losses.TripletLoss"], "Classifier has logits to give, and TripletLoss is a loss of embeddings"),
         (["--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.reduction", "none"], "must be one number"),
+        (["--model.encoder.width", "0"], "model.encoder: ConvNet: width 0, depth 3 and embedding_size"),
+        (["--trainer.max_epochs", "0"], "trainer.max_epochs 0 and trainer.max_steps 0 train nothing"),
+        (["--data.augmentation.saturation", "0.3"], "data.augmentation.saturation has no effect on grey images"),
         (["--name", "../elsewhere"], "name must be that of a folder"),
         (["--seed_everything", "-1"], "seed_everything must be from 0 to 4294967295, not -1"),
     ],
@@ -221,8 +224,9 @@ def test_an_encoder_starts_from_another_run_of_another_family_and_says_what_was_
 
 def test_an_optimizer_that_cannot_take_a_first_step_leaves_no_run_behind(script: Script, tmp_path: Path) -> None:
     config = str(PROJECT / "configs" / "classifier.yaml")
-    with pytest.raises(RuntimeError, match="SparseAdam does not support dense gradients"):
-        script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--model.optimizer", "torch.optim.SparseAdam")
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--model.optimizer", "torch.optim.SparseAdam")
+    assert done.returncode == 2
+    assert "error: the first training step failed: RuntimeError: SparseAdam does not support dense gradients" in done.stderr
     assert not (tmp_path / "runs" / "classifier").exists()
 
 

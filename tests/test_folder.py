@@ -108,7 +108,7 @@ def test_a_missing_val_is_held_out_of_train_and_a_missing_test_too(tmp_path: Pat
 
 def test_fit_channels_and_image_size_decide_the_arrays(tmp_path: Path) -> None:
     folder = _with_splits(tmp_path / "data", train=3, test=3)
-    padded = _read(folder, tmp_path, fit="pad", channels=1)["train"].images
+    padded = _read(folder, tmp_path, fit="pad", channels=1)["train"][:][0]
     assert padded.shape == (9, 1, 4, 4)
     assert padded[5, 0, 0].sum() > 0
     assert padded[5, 0, 3].sum() == 0  # 5 x 4 pixels become 4 x 3, with a row of black below
@@ -351,7 +351,7 @@ def test_pictures_are_decoded_once(tmp_path: Path, num_decoded: Decoded) -> None
     assert [name.split("-")[0] for name in _stores(folder)] == ["test", "train"]
     second = _read(folder, tmp_path)
     assert num_decoded() == 0
-    assert all(torch.equal(first[name].images, second[name].images) for name in first)
+    assert all(torch.equal(first[name][:][0], second[name][:][0]) for name in first)
     assert not (tmp_path / "root").exists()
 
 

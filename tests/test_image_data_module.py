@@ -287,7 +287,7 @@ def test_a_channel_without_contrast_gives_finite_numbers() -> None:
         def read(self) -> dict[str, ImageArrays]:
             splits = super().read()
             for arrays in splits.values():
-                arrays.images[:, 1] = 77
+                arrays[:][0][:, 1] = 77
             return splits
 
     data = GreyAnimals()

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lab.data import Synthetic
-from lab.data.arrays import ImageArrays
+from lab.data.arrays import ImageArrays, Stacked
 from lab.data.episodes import Episodes
 from lab.data.module import ImageDataModule
 from lab.data.noise import redraw_labels
@@ -129,6 +129,22 @@ def test_parts_of_one_tensor_are_joined_without_copying_them() -> None:
     assert both.images is whole.images
     assert both[:][0][:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 9, 10, 11]
     assert torch.equal(both.labels, torch.cat([first.labels, second.labels]))
+
+
+def test_splits_of_several_stores_are_joined_without_copying_them() -> None:
+    first, second, third = _arrays(6), _arrays(5, 50), _arrays(4, 90)
+    both = joined(joined(first, second.select(torch.tensor([4, 1]))), third)
+    assert isinstance(both.images, Stacked)
+    assert [part.data_ptr() for part in both.images.parts] == [split[:][0].data_ptr() for split in (first, second, third)]
+    numbers = [0, 1, 2, 3, 4, 5, 54, 51, 90, 91, 92, 93]
+    assert both[:][0][:, 0, 0, 0].tolist() == numbers
+    assert [int(both[i][0][0, 0, 0]) for i in range(12)] == numbers
+    assert both[4:8][0][:, 0, 0, 0].tolist() == numbers[4:8]
+    order = torch.tensor([11, 0, 7, 6, 5])
+    assert both[order][0][:, 0, 0, 0].tolist() == [numbers[i] for i in order]
+    assert both.select(order)[torch.tensor([1, 3])][0][:, 0, 0, 0].tolist() == [0, 54]
+    expected = torch.cat([first.labels, second.labels[[4, 1]], third.labels])
+    assert torch.equal(both[:][1], expected)
 
 
 @pytest.mark.parametrize("name", ["test", "nowhere", "train"])

@@ -282,7 +282,7 @@ def test_the_store_is_byte_for_byte_what_saving_the_arrays_writes(tmp_path: Path
     loaded = ImageArrays.load(tmp_path / "cache" / "ours.safetensors")
     assert loaded.class_names == names
     assert loaded.labels.tolist() == labels
-    assert loaded.images[:, 0, 2, 2].tolist() == list(range(20))
+    assert loaded[:][0][:, 0, 2, 2].tolist() == list(range(20))
 
 
 @pytest.mark.parametrize("workers", [1, 3, 16, None])
@@ -298,7 +298,7 @@ def test_pictures_keep_their_order_however_many_threads_decode_them(
     paths, labels = _some(tmp_path / "pictures", 40)
     decode_all(paths, labels, ["a", "b"], tmp_path / "store.safetensors", 5, "pad", 1)
     assert torch.equal(
-        ImageArrays.load(tmp_path / "store.safetensors").images, torch.stack([decode(path, 5, "pad", 1) for path in paths])
+        ImageArrays.load(tmp_path / "store.safetensors")[:][0], torch.stack([decode(path, 5, "pad", 1) for path in paths])
     )
 
 
@@ -358,7 +358,7 @@ def test_many_writers_at_once_leave_one_whole_store(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [path.name for path in store.parent.iterdir()] == [store.name]
-    assert torch.equal(ImageArrays.load(store).images, torch.stack([decode(path, 5) for path in paths]))
+    assert torch.equal(ImageArrays.load(store)[:][0], torch.stack([decode(path, 5) for path in paths]))
 
 
 def test_how_far_it_is_is_one_line_or_a_bar_on_a_terminal(

@@ -109,6 +109,16 @@ class Augmentation:
         return filled
 
 
+def check_augmentation(augmentation: Augmentation | None, num_channels: int) -> None:
+    """Refuse a change that images of so many channels do not have.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if augmentation is not None and augmentation.saturation and num_channels == 1:
+        raise ValueError("data.augmentation.saturation has no effect on grey images: leave it out")
+
+
 def _grey(images: Tensor) -> Tensor:
     """Return the brightness (N, 1, H, W) of images of three channels, weighted as ITU-R 601 does, or of one."""
     if images.shape[1] != 3:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lab.data.arrays import ImageArrays
-from lab.data.augmentation import Augmentation
+from lab.data.augmentation import Augmentation, check_augmentation
 from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, generator_for
 from lab.data.episodes import Episodes
 from lab.data.noise import redraw_labels
@@ -74,6 +74,7 @@ class ImageDataModule(LightningDataModule):
         kinds_of_batch = (samples_per_class is not None, pairs, episodes is not None)
         sizes = (batch_size, samples_per_class, validation_size, num_images_per_class, image_size)
         check_options(*sizes, label_noise, kinds_of_batch)
+        check_augmentation(augmentation, num_channels=self.stored_shape[0])
         self.root = Path(root).expanduser()
         self.batch_size = batch_size
         self.samples_per_class = samples_per_class

@@ -73,7 +73,7 @@ class Omniglot(ImageDataModule):
         # Resized here, before there are four times as many.
         stored = {split: resized(part, self.image_shape[1:]) for split, part in stored.items()}
         if self.ink == "light":
-            stored = {split: ImageArrays(255 - part.images, part.labels, part.class_names) for split, part in stored.items()}
+            stored = {split: ImageArrays(255 - part[:][0], part.labels, part.class_names) for split, part in stored.items()}
         train = keep_classes(stored["background"], self.upright_class_names)
         return {
             "train": self._rotate(train) if self.rotations else train,

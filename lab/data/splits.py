@@ -5,7 +5,7 @@ import difflib
 import torch
 from torch import Tensor
 
-from lab.data.arrays import ImageArrays
+from lab.data.arrays import ImageArrays, Stacked
 
 
 def stratified_split(labels: Tensor, num_held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -93,16 +93,17 @@ def keep_classes(arrays: ImageArrays, class_names: list[str]) -> ImageArrays:
 
 
 def joined(first: ImageArrays, second: ImageArrays) -> ImageArrays:
-    """Join two splits of the same classes, copying their images where they are not parts of one tensor.
+    """Join two splits of the same classes, without copying their images.
 
     Raises:
         ValueError: if their classes or the shapes of their images differ.
     """
     if first.class_names != second.class_names or first.images.shape[1:] != second.images.shape[1:]:
         raise ValueError("data.join: only splits of the same classes and the same shape of images can be joined")
-    if first.images is second.images and first.rows is not None and second.rows is not None:
-        rows, labels = torch.cat([first.rows, second.rows]), torch.cat([first.labels, second.labels])
-        return ImageArrays.of_rows(first.images, rows, labels, first.class_names)
-    (first_images, first_labels), (second_images, second_labels) = first[:], second[:]
-    images, labels = torch.cat([first_images, second_images]), torch.cat([first_labels, second_labels])
-    return ImageArrays(images, labels, first.class_names)
+    first_rows, second_rows = (torch.arange(len(split)) if split.rows is None else split.rows for split in (first, second))
+    images = first.images
+    if images is not second.images:
+        second_rows = second_rows + images.shape[0]
+        images = Stacked([part for split in (first, second) for part in getattr(split.images, "parts", [split.images])])
+    labels = torch.cat([first.labels, second.labels])
+    return ImageArrays.of_rows(images, torch.cat([first_rows, second_rows]), labels, first.class_names)
