@@ -103,13 +103,10 @@ class LabCLI(LightningCLI):
         check_settings(self.config)
 
     def before_instantiate_classes(self) -> None:
-        """Name the run, and give data without a seed of its own the run's."""
+        """Name the run."""
         if self.config.name is None:
             self.config.name = Path(str(self.config.config[0])).stem if self.config.config else "run"
         self.asked_for = self.config.clone()
-        options = self.config.data.get("init_args")
-        if options is not None and "seed" in options and options.seed is None and self.config.seed_everything is not False:
-            options.seed = self.config.seed_everything
 
     def _add_instantiators(self) -> None:
         super()._add_instantiators()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -99,6 +100,7 @@ def _run(command: Callable[[], None]) -> None:
     sys.path.insert(0, str(Path.cwd()))  # where a user's own classes are looked for, as with python -m
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    torch.backends.cudnn.deterministic = True  # so that the same command gives the same scores on a GPU too
     warnings.filterwarnings("ignore", module="lightning")  # advice on worker processes, and its own deprecations
     try:
         command()

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from lab.losses.distances import pair_distances
 from lab.losses.tuples import balanced_pairs
-from lab.metrics import EmbeddingMetrics
-from lab.metrics.retrieval import map_at_r, nearest_neighbor_accuracy, recall_at_1
-from lab.metrics.verification import area_under_roc, equal_error_rate
+from lab.metrics import EmbeddingMetrics, Evaluation
+from lab.metrics.one_shot import draw_tasks, one_shot_hits
+from lab.metrics.retrieval import nearest_neighbor_hits, search_values
+from lab.metrics.verification import area_under_roc, equal_error_rate, error_rates
 
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: list[Distance] = ["euclidean", "cosine"]
@@ -23,6 +24,11 @@ def _split(seed: int, size: int = 48, num_classes: int = 5) -> tuple[Tensor, Ten
     return centers[labels] + 0.7 * torch.randn(size, 6, generator=generator), labels
 
 
+def _metrics(distance: Distance = "euclidean", num_pairs: int = 200) -> EmbeddingMetrics:
+    pair_distance = partial(pair_distances, distance=distance)
+    return EmbeddingMetrics(balanced_pairs, pair_distance, distance, Evaluation(num_pairs=num_pairs))
+
+
 def _scores(
     embeddings: Tensor,
     labels: Tensor,
@@ -31,13 +37,15 @@ def _scores(
     gallery: tuple[Tensor, Tensor] | None = None,
     num_pairs: int = 200,
 ) -> dict[str, Tensor]:
-    metrics = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance=distance), distance, num_pairs)
+    metrics = EmbeddingMetrics(
+        balanced_pairs, partial(pair_distances, distance=distance), distance, Evaluation(num_pairs=num_pairs)
+    )
     metrics.calibrating = True
     sizes = sizes or [len(labels)]
     for some_embeddings, some_labels in zip(embeddings.split(sizes), labels.split(sizes), strict=True):
         metrics.update(some_embeddings, some_labels)
     if gallery is not None:
-        metrics.update(*gallery, in_gallery=True)
+        metrics.update(*gallery, part="gallery")
     scores: dict[str, Tensor] = metrics.compute()
     return scores
 
@@ -56,15 +64,20 @@ def test_each_score_is_that_of_its_function_on_all_embeddings_and_on_pairs_drawn
     distances = torch.tensor(
         [(embeddings[i] - embeddings[j]).square().sum().sqrt() for i, j in zip(first, second, strict=True)]
     )
+    tasks = draw_tasks(labels, 20, 1, 100, torch.Generator().manual_seed(0))
+    assert tasks is not None
     torch.testing.assert_close(
         _scores(embeddings, labels, gallery=(gallery, gallery_labels)),
         {
-            "recall@1": recall_at_1(embeddings, labels),
-            "map@r": map_at_r(embeddings, labels),
-            "auc": area_under_roc(distances, same),
-            "eer": equal_error_rate(distances, same),
+            "recall@1": search_values(embeddings, labels)["recall@1"].nanmean(),
+            "map@r": search_values(embeddings, labels)["map@r"].nanmean(),
+            "auc": area_under_roc(error_rates(distances, same)).float(),
+            "eer": equal_error_rate(error_rates(distances, same)).float(),
             "pair_accuracy": max(((distances <= t) == same).float().mean() for t in distances),
-            "nearest_neighbor_accuracy": nearest_neighbor_accuracy(embeddings, labels, gallery, gallery_labels),
+            "nearest_neighbor_accuracy": nearest_neighbor_hits(embeddings, labels, gallery, gallery_labels).float().mean(),
+            "one_shot_accuracy": one_shot_hits(embeddings, tasks, partial(pair_distances, distance="euclidean"), True)
+            .float()
+            .mean(),
         },
     )
 
@@ -78,15 +91,18 @@ def test_where_every_pair_is_drawn_the_order_of_the_images_does_not_matter() -> 
     embeddings, _ = _split(4, size=16)
     labels = (torch.arange(16) < 6).long()  # 45 + 15 pairs of one class and 6 * 10 of both
     order = torch.randperm(16, generator=torch.Generator().manual_seed(5))
-    torch.testing.assert_close(_scores(embeddings[order], labels[order]), _scores(embeddings, labels))
+    moved, at_rest = _scores(embeddings[order], labels[order]), _scores(embeddings, labels)
+    assert moved.pop("one_shot_accuracy") != 0  # of tasks that are drawn, not all there are
+    at_rest.pop("one_shot_accuracy")
+    torch.testing.assert_close(moved, at_rest)
 
 
 @every_distance
 def test_reset_forgets_all_that_was_seen(distance: Distance) -> None:
-    metrics = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance=distance), distance, 200)
+    metrics = _metrics(distance)
     metrics.calibrating = True
     metrics.update(*_split(5))
-    metrics.update(*_split(6, size=9), in_gallery=True)
+    metrics.update(*_split(6, size=9), part="gallery")
     assert "nearest_neighbor_accuracy" in metrics.compute()
     metrics.reset()
     metrics.update(*_split(7))
@@ -126,7 +142,15 @@ def test_a_gallery_is_looked_up_in_and_changes_no_other_score(distance: Distance
 def test_separate_classes_score_perfectly() -> None:
     labels = torch.arange(30) % 3
     scores = _scores(torch.eye(3)[labels], labels, gallery=(torch.eye(3), torch.arange(3)))
-    assert scores == {"recall@1": 1, "map@r": 1, "auc": 1, "eer": 0, "pair_accuracy": 1, "nearest_neighbor_accuracy": 1}
+    assert scores == {
+        "recall@1": 1,
+        "map@r": 1,
+        "auc": 1,
+        "eer": 0,
+        "pair_accuracy": 1,
+        "nearest_neighbor_accuracy": 1,
+        "one_shot_accuracy": 1,
+    }
 
 
 def test_what_a_split_cannot_have_is_not_a_number() -> None:
@@ -157,9 +181,7 @@ def test_scores_are_scalars_between_zero_and_one_without_a_graph(distance: Dista
 
 def test_merged_metrics_score_what_both_have_seen() -> None:
     embeddings, labels = _split(17)
-    parts = [
-        EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"), "euclidean", 200) for _ in range(2)
-    ]
+    parts = [_metrics() for _ in range(2)]
     parts[0].calibrating = True
     parts[0].update(embeddings[:30], labels[:30])
     parts[1].update(embeddings[30:], labels[30:])
@@ -177,7 +199,9 @@ def test_an_unknown_distance_is_refused_by_name() -> None:
 
 
 def test_the_threshold_comes_from_the_validation_split_and_the_test_split_is_judged_by_it() -> None:
-    metrics = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"), num_pairs=200)
+    metrics = EmbeddingMetrics(
+        balanced_pairs, partial(pair_distances, distance="euclidean"), evaluation=Evaluation(num_pairs=200)
+    )
     metrics.update(*_split(18))
     assert metrics.compute()["pair_accuracy"].isnan()  # nothing to judge by yet
     metrics.reset()
@@ -201,8 +225,8 @@ def test_the_threshold_comes_from_the_validation_split_and_the_test_split_is_jud
 def test_a_learned_distance_has_no_search_scores() -> None:
     metrics = EmbeddingMetrics(balanced_pairs, lambda first, second: -(first * second).sum(1), None)
     metrics.update(*_split(21))
-    metrics.update(*_split(22), in_gallery=True)
-    assert set(metrics.compute()) == {"auc", "eer", "pair_accuracy"}
+    assert metrics.parts == ("images", "trials")  # a gallery is not even embedded
+    assert set(metrics.compute()) == {"auc", "eer", "pair_accuracy", "one_shot_accuracy"}
 
 
 def test_the_threshold_is_kept_with_the_weights() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lab.data import MNIST, Synthetic
 from lab.data.module import ImageDataModule
 from lab.losses import TripletLoss
+from lab.metrics import EmbeddingMetrics
 from lab.models import Classifier, Family, Triplet
 from lab.nets import MLP, ConvNet
 
@@ -88,7 +89,7 @@ def test_a_triplet_network_is_tested_against_all_training_images_without_augment
 
 def test_a_cosine_loss_is_scored_by_cosine_distance() -> None:
     model = Triplet(_encoder("mlp"), TripletLoss(distance="cosine", margin=0.25))
-    assert model.metrics is not None
+    assert isinstance(model.metrics, EmbeddingMetrics)
     assert model.metrics.search == "cosine"
 
 

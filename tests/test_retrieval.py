@@ -3,9 +3,21 @@ import torch
 from torch import Tensor
 
 from lab.metrics import retrieval
-from lab.metrics.retrieval import map_at_r, nearest_neighbor_accuracy, recall_at_1
+from lab.metrics.retrieval import nearest_neighbor_hits, search_values
 
 SEEDS = range(3)
+
+
+def recall_at_1(embeddings: Tensor, labels: Tensor) -> Tensor:
+    return search_values(embeddings, labels)["recall@1"].nanmean()
+
+
+def map_at_r(embeddings: Tensor, labels: Tensor) -> Tensor:
+    return search_values(embeddings, labels)["map@r"].nanmean()
+
+
+def nearest_neighbor_accuracy(queries: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
+    return nearest_neighbor_hits(queries, labels, gallery, gallery_labels).float().mean()
 
 
 def _random(seed: int, size: int = 61, num_classes: int = 7, dimensions: int = 4) -> tuple[Tensor, Tensor]:
@@ -72,7 +84,7 @@ def test_recall_and_map_are_those_of_pytorch_metric_learning(seed: int) -> None:
     distances = pytest.importorskip("pytorch_metric_learning.distances")
     inference = pytest.importorskip("pytorch_metric_learning.utils.inference")
     calculator = calculators.AccuracyCalculator(
-        include=("precision_at_1", "mean_average_precision_at_r"),
+        include=("precision_at_1", "mean_average_precision_at_r", "r_precision"),
         k="max_bin_count",
         device=torch.device("cpu"),
         knn_func=inference.CustomKNN(distances.LpDistance(normalize_embeddings=False)),  # the default needs faiss
@@ -82,6 +94,29 @@ def test_recall_and_map_are_those_of_pytorch_metric_learning(seed: int) -> None:
     expected = calculator.get_accuracy(embeddings, labels)
     assert recall_at_1(embeddings, labels).item() == pytest.approx(expected["precision_at_1"])
     assert map_at_r(embeddings, labels).item() == pytest.approx(expected["mean_average_precision_at_r"])
+    assert search_values(embeddings, labels)["r_precision"].nanmean().item() == pytest.approx(expected["r_precision"])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("ties", [False, True])
+def test_recall_at_k_and_r_precision_are_those_of_a_loop_for_each_image(seed: int, ties: bool) -> None:
+    embeddings, labels = _on_a_grid(seed) if ties else _random(seed)
+    values = search_values(embeddings, labels, depths=(1, 2, 7))
+    items = [(embedding, int(label)) for embedding, label in zip(embeddings, labels, strict=True)]
+    for i, item in enumerate(items):
+        ranking = _ranked_by_loop(*item, items[:i] + items[i + 1 :])
+        if not any(ranking):
+            assert all(value[i].isnan() for value in values.values())
+            continue
+        assert [bool(values[f"recall@{k}"][i]) for k in (1, 2, 7)] == [any(ranking[:k]) for k in (1, 2, 7)]
+        assert values["r_precision"][i].item() == pytest.approx(sum(ranking[: sum(ranking)]) / sum(ranking))
+
+
+def test_more_neighbours_than_there_are_images_are_all_of_them() -> None:
+    embeddings, labels = torch.tensor([[0.0], [2.0], [3.0], [6.0]]), torch.tensor([0, 1, 1, 0])
+    values = search_values(embeddings, labels, depths=(1, 100))
+    assert values["recall@1"].tolist() == [0, 1, 1, 0]
+    assert values["recall@100"].tolist() == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lab.data import Synthetic
 from lab.losses import ContrastiveLoss, ExponentialLoss, PairCrossEntropy, TripletLoss
+from lab.metrics import EmbeddingMetrics
 from lab.models import Siamese, load
 from lab.nets import MLP, ConvNet
 
@@ -199,8 +200,8 @@ def test_training_tells_pairs_of_synthetic_patterns_apart_and_the_checkpoint_kee
     assert ("test/nearest_neighbor_accuracy" in scores) == (not learned and "views" not in arguments)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     again = load(tmp_path / "a.ckpt")
-    assert again.metrics is not None
-    assert model.metrics is not None
+    assert isinstance(again.metrics, EmbeddingMetrics)
+    assert isinstance(model.metrics, EmbeddingMetrics)
     assert again.metrics.threshold == model.metrics.threshold
     images = torch.rand(4, 1, 28, 28)
     torch.testing.assert_close(again(images), model.eval()(images))

@@ -2,9 +2,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.metrics.verification import area_under_roc, equal_error_rate, similarity
+from lab.metrics import verification
+from lab.metrics.verification import error_rates, non_match_rate_at, verification_scores
 
 SEEDS = range(4)
+
+
+def area_under_roc(distances: Tensor, same: Tensor) -> Tensor:
+    return verification.area_under_roc(error_rates(distances, same))
+
+
+def equal_error_rate(distances: Tensor, same: Tensor) -> Tensor:
+    return verification.equal_error_rate(error_rates(distances, same))
 
 
 def _pairs(seed: int, num_same: int = 80, num_different: int = 80) -> tuple[Tensor, Tensor]:
@@ -110,9 +119,72 @@ def test_exchanging_the_kinds_takes_the_auc_from_one(seed: int) -> None:
     assert area_under_roc(distances, ~same).item() == pytest.approx(1 - area_under_roc(distances, same).item(), abs=1e-6)
 
 
-def test_similarity_is_within_zero_and_one_and_falls_with_distance() -> None:
-    distances = torch.tensor([0.0, 1e-3, 0.5, 1.0, 40.0, 1e6])
-    similarities = similarity(distances)
-    assert similarities[0] == 1
-    assert (similarities > 0).all()
-    assert (similarities.diff() < 0).all()
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_error_rates_are_those_counted_at_each_distance(seed: int) -> None:
+    for distances, same in (_pairs(seed, 20, 35), _coarse(seed)):
+        rates = error_rates(distances, same)
+        assert rates.thresholds[0] == -torch.inf
+        assert rates.thresholds[1:].tolist() == sorted(set(distances.double().tolist()))
+        for threshold, false_match, false_non_match in zip(
+            rates.thresholds, rates.false_match_rate, rates.false_non_match_rate, strict=True
+        ):
+            assert false_match.item() == pytest.approx((distances[~same] <= threshold).double().mean().item())
+            assert false_non_match.item() == pytest.approx((distances[same] > threshold).double().mean().item())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_weights_count_a_pair_as_often_as_repeating_it(seed: int) -> None:
+    distances, same = _coarse(seed)
+    times = torch.randint(0, 4, (3, len(same)), generator=torch.Generator().manual_seed(seed))
+    weighted = verification_scores(error_rates(distances, same, times), torch.tensor(3.0))
+    for row, counts in enumerate(times):
+        repeated = error_rates(distances.repeat_interleave(counts), same.repeat_interleave(counts))
+        for name, score in verification_scores(repeated, torch.tensor(3.0)).items():
+            torch.testing.assert_close(weighted[name][row], score, equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 0.4, 0.71, 3.0])
+def test_at_a_threshold_accuracy_f1_and_both_error_rates_are_those_of_the_counts(seed: int, threshold: float) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    distances, same = _pairs(seed, 30, 70)
+    called = distances <= threshold
+    scores = verification_scores(error_rates(distances, same), torch.tensor(threshold))
+    assert scores["pair_accuracy"].item() == pytest.approx((called == same).double().mean().item())
+    assert scores["pair_f1"].item() == pytest.approx(metrics.f1_score(same, called, zero_division=0.0))
+    assert scores["fmr"].item() == pytest.approx(called[~same].double().mean().item())
+    assert scores["fnmr"].item() == pytest.approx((~called)[same].double().mean().item())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_non_match_rate_at_a_false_match_rate_is_the_lowest_that_a_loop_over_thresholds_finds(seed: int) -> None:
+    for distances, same in (_pairs(seed, 40, 60), _coarse(seed)):
+        for allowed in (0.5, 0.1, 0.05, 0.02):
+            rates = [
+                ((distances[same] > t).double().mean().item(), (distances[~same] <= t).double().mean().item())
+                for t in [-1.0, *distances.tolist()]
+            ]
+            expected = min(missed for missed, matched in rates if matched <= allowed)
+            assert non_match_rate_at(error_rates(distances, same), allowed).item() == pytest.approx(expected)
+
+
+def test_a_false_match_rate_that_so_few_pairs_cannot_tell_is_not_a_number() -> None:
+    distances, same = _pairs(0, 80, 80)
+    scores = verification_scores(error_rates(distances, same), torch.tensor(0.5))
+    assert scores["fnmr@fmr0.1"].isfinite()
+    assert scores["fnmr@fmr0.01"].isnan()
+    assert scores["fnmr@fmr0.0001"].isnan()
+
+
+def test_without_a_threshold_there_is_nothing_to_score_by_it() -> None:
+    scores = verification_scores(error_rates(*_pairs(0)), torch.tensor(torch.nan))
+    assert all(scores[name].isnan() for name in ("pair_accuracy", "pair_f1", "fmr", "fnmr"))
+    assert scores["auc"].isfinite()
+
+
+def test_without_pairs_of_either_kind_every_score_is_not_a_number() -> None:
+    for num in (0, 5):
+        distances, same = torch.rand(num), torch.ones(num, dtype=torch.bool)
+        scores = verification_scores(error_rates(distances, same), torch.tensor(0.5))
+        assert scores["auc"].isnan()
+        assert scores["fmr"].isnan()

@@ -39,7 +39,7 @@ class ModelTable(RichModelSummary):
         columns = {name: values for name, values in summary_data if name in ("Name", "Type", "Params")}
         table = Table(*columns)
         for row in zip(*columns.values(), strict=True):
-            if row[1] not in ("Averages", "EmbeddingMetrics"):
+            if row[1] not in ("Averages", "EmbeddingMetrics", "ClassificationMetrics"):
                 table.add_row(*row)
         console = Console(highlight=False, soft_wrap=True)
         console.print(table)

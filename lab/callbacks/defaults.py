@@ -63,5 +63,5 @@ def default_callbacks(
     if checkpoints and run_folder is not None:
         folder = run_folder / "checkpoints"
         chosen.append(ModelCheckpoint(folder, "best", monitor, mode=best_is, enable_version_counter=False))
-        chosen.append(ModelCheckpoint(folder, "last", enable_version_counter=False))
+        chosen.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
     return chosen

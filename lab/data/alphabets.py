@@ -68,11 +68,16 @@ def read_images(root: Path, split: str) -> ImageArrays:
         wanted = NUM_DRAWERS if name in class_names else 0
         if num_found[name] != wanted:
             raise ValueError(f"{folder} has {num_found[name]} images of {name}, not {wanted}; delete it or bring it again")
-    images = torch.from_numpy(np.stack([_decode(path) for path in paths])).unsqueeze(1)
+    images = torch.from_numpy(np.stack([read_drawing(path) for path in paths])).unsqueeze(1)
     return ImageArrays(images, torch.arange(len(class_names)).repeat_interleave(NUM_DRAWERS), class_names)
 
 
-def _decode(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_drawing(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read one image as it is, uint8 (105, 105).
+
+    Raises:
+        ValueError: naming the file, if it is not whole or not of that size.
+    """
     try:
         with Image.open(path, formats=["PNG"]) as image:
             if image.size != (105, 105):

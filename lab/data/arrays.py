@@ -20,7 +20,7 @@ class Stacked:
         self.shape = torch.Size((int(self.ends[-1]), *parts[0].shape[1:]))
 
     def __getitem__(self, index: int | slice | Tensor) -> Tensor:
-        rows = torch.arange(self.shape[0])[index]
+        rows = index if isinstance(index, Tensor) else torch.arange(self.shape[0])[index]
         images = self.parts[0].new_empty(*rows.shape, *self.shape[1:])
         part_of = torch.bucketize(rows, self.ends, right=True)
         for number, (part, end) in enumerate(zip(self.parts, self.ends.tolist(), strict=True)):

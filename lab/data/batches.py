@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
+MAX_CHUNK_ELEMENTS = 2**22  # numbers drawn at once
+
 
 def generator_for(purpose: str, *numbers: int) -> torch.Generator:
     """Make a generator on the CPU whose stream depends on what it is for and these numbers, none negative, and nothing else."""
@@ -94,8 +96,9 @@ class ClassBatches(Batches):
         generator = generator_for("batches", self.seed, self.epoch)
         num_classes = int(self.labels.max()) + 1
         num_batches = len(self) * self.num_replicas
-        shuffled = torch.rand(num_batches, num_classes, generator=generator).argsort(1)
-        classes = shuffled[:, : self.classes_per_batch].flatten()
+        chunks = torch.arange(num_batches).split(max(1, MAX_CHUNK_ELEMENTS // num_classes))
+        shuffled = [torch.rand(len(chunk), num_classes, generator=generator).argsort(1) for chunk in chunks]
+        classes = torch.cat([chunk[:, : self.classes_per_batch] for chunk in shuffled]).flatten()
         batches = torch.empty(len(classes), self.samples_per_class, dtype=torch.int64)
         by_class = torch.argsort(self.labels, stable=True)
         images_of = by_class.split(torch.bincount(self.labels).tolist())

@@ -54,7 +54,7 @@ class ImageFolder(ImageDataModule):
         self.all_class_names = self._unite_classes()
         self.stored_shape = (channels, image_size, image_size)
         super().__init__(**options)
-        self.fit: Fit = fit
+        self.fit = fit
         self.test_size = test_size
 
     def _unite_classes(self) -> list[str]:

@@ -17,8 +17,10 @@ from lab.data.noise import redraw_labels
 from lab.data.normalization import Normalization, measure
 from lab.data.options import check_options
 from lab.data.pair_batches import PairBatches
+from lab.data.pictures import Fit
+from lab.data.preparation import Preparation
 from lab.data.resize import resized
-from lab.data.splits import choose_classes, few_a_class, hold_out, joined, keep_classes
+from lab.data.splits import choose_classes, divide, few_a_class, join_to_train, keep_classes
 
 Batch = tuple[Tensor, Tensor]
 
@@ -46,12 +48,16 @@ class ImageDataModule(LightningDataModule):
         label_noise: share of the training labels to redraw at random; ``true_labels`` keeps the right ones.
         join: splits added to the training split, such as ``[extra]`` where the data set has one, or ``[val]``, after which
             nothing is left to validate on.
-        seed: with the epoch and the rank, decides batches, augmentation and the images kept; None for the run's seed.
+        seed: with the epoch and the rank, decides batches, augmentation and the images kept; None for that of
+            Lightning's ``seed_everything``, or 0.
     """
 
     all_class_names: list[str]
     stored_shape: tuple[int, int, int]
     default_validation_size: int | float = 0.1
+    fit: Fit = "crop"
+    inverted = False  # whether images are negatives of the picture files they come from
+    trial_tasks: tuple[Tensor, Tensor] | None = None  # support (T, N, K) and queries (T, N) among the images of "trials"
 
     def __init__(
         self,
@@ -88,7 +94,8 @@ class ImageDataModule(LightningDataModule):
         self.episodes = episodes
         self.label_noise = label_noise
         self.join = join or []
-        self.seed = seed or 0
+        # Where Lightning notes what a run was seeded by.
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self.splits: dict[str, ImageArrays] = {}
         self.true_labels = torch.empty(0, dtype=torch.int64)
         self.mean = self.std = torch.empty(0)
@@ -113,16 +120,8 @@ class ImageDataModule(LightningDataModule):
         if self.splits:
             return
         splits = {name: self._keep_classes(arrays) for name, arrays in self.read().items()}
-        if "val" in splits and self.validation_size is not None:  # what was not for testing is divided anew
-            splits["train"] = joined(splits["train"], splits.pop("val"))
-        if "val" not in splits:
-            size = self.default_validation_size if self.validation_size is None else self.validation_size
-            splits["train"], splits["val"] = hold_out(splits["train"], size, generator_for("validation split"))
-        for name in self.join:
-            if name not in splits.keys() - {"train", "test"}:
-                there = ", ".join(sorted(splits.keys() - {"train", "test"})) or "none, or none left"
-                raise ValueError(f"data.join: {type(self).__name__} has no split {name!r} to join; it has {there}")
-            splits["train"] = joined(splits["train"], splits.pop(name))
+        divide(splits, self.validation_size, self.default_validation_size, generator_for("validation split"))
+        join_to_train(splits, self.join, type(self).__name__)
         if self.num_images_per_class is not None:
             chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for("few a class", self.seed))
             splits["train"] = splits["train"].select(chosen)
@@ -142,7 +141,8 @@ class ImageDataModule(LightningDataModule):
     @property
     def classes_are_shared(self) -> bool:
         """Whether validation and test images are of the classes that are trained on."""
-        return all(arrays.class_names == self.class_names for arrays in self.splits.values())
+        scored = [arrays for name, arrays in self.splits.items() if name != "trials"]
+        return all(arrays.class_names == self.class_names for arrays in scored)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale, augment (in training) and normalise a batch of uint8 images, on the device it was moved to."""
@@ -151,24 +151,23 @@ class ImageDataModule(LightningDataModule):
         if self.augmentation is not None and self.trainer is not None and self.trainer.training:
             step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
             images = self.augmentation(images, generator_for("augmentation", self.seed, step, self.trainer.global_rank))
-        images = images.sub_(self.mean.to(images.device)).div_(self.std.to(images.device))
+        images = self.preparation.normalize(images)
         # The trainer converts what comes from the loader to the precision of the model, but that was bytes.
         return (images if self.trainer is None else images.to(self.trainer.lightning_module.dtype)), labels
 
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to an image, augmentation aside."""
+        return Preparation(self.class_names, self.image_shape, self.mean, self.std, self.fit, self.inverted)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to prepare a new image for its model, in plain Python."""
-        return {
-            "class_names": self.class_names,
-            "image_shape": list(self.image_shape),
-            "mean": self.mean.flatten().tolist(),
-            "std": self.std.flatten().tolist(),
-        }
+        return self.preparation.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Normalise by what the model of a checkpoint was trained with."""
-        mean = torch.tensor(state_dict["mean"])
-        self.mean = mean.view(-1, *((1, 1) if len(mean) == len(state_dict["std"]) else state_dict["image_shape"][1:]))
-        self.std = torch.tensor(state_dict["std"]).view(-1, 1, 1)
+        preparation = Preparation.from_state(state_dict)
+        self.mean, self.std = preparation.mean, preparation.std
 
     def _train_batches(self) -> Batches:
         labels, ranks = self.splits["train"].labels, self._ranks()
@@ -190,11 +189,11 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, arrays: ImageArrays, batches: Batches) -> DataLoader[Batch]:
         # Its own generator: a loader otherwise takes a number from the global one each time it is iterated.
         generator = torch.Generator()
-        return DataLoader(arrays, batch_size=None, sampler=batches, collate_fn=_as_it_is, generator=generator)
+        return DataLoader(arrays, batch_size=None, sampler=batches, collate_fn=lambda batch: batch, generator=generator)
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        arrays = self.splits["train" if split == "gallery" else split]
-        if split == "gallery" and self.label_noise:
+    def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
+        arrays = self.splits[{"images": "test", "gallery": "train"}.get(part, part)]
+        if part == "gallery" and self.label_noise:
             arrays = arrays.select(torch.arange(len(arrays)), self.true_labels)
         return self._loader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
 
@@ -211,10 +210,11 @@ class ImageDataModule(LightningDataModule):
         """Every validation image once; no loader where they were joined to the training split."""
         return self._evaluation_loader("val") if "val" in self.splits else []
 
+    @property
+    def test_parts(self) -> list[str]:
+        """What there is to test with: ``images``; ``gallery``, where the classes are shared; ``trials``, if there are any."""
+        return ["images", *["gallery"] * self.classes_are_shared, *["trials"] * ("trials" in self.splits)]
+
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Every test image; then, where its class may be among them, every training image, rightly labelled, as gallery."""
-        return [self._evaluation_loader(split) for split in ("test", "gallery")[: 1 + self.classes_are_shared]]
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+        """Every test image; every training image, rightly labelled, as gallery; the images of one-shot trials, numbered."""
+        return [self._evaluation_loader(part) for part in self.test_parts]

@@ -45,13 +45,17 @@ _UPRIGHT = {
 
 
 def decode(
-    path: str | os.PathLike[str], size: int, fit: Fit = "crop", channels: int = 3, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str],
+    size: int | tuple[int, int],
+    fit: Fit = "crop",
+    channels: int = 3,
+    max_pixels: int = MAX_PIXELS,
 ) -> Tensor:
-    """Return the picture in a file, turned upright, as uint8 (channels, size, size); of an animated one, the first frame.
+    """Return the picture in a file, turned upright, as uint8 (channels, height, width); of an animated one, the first frame.
 
     Args:
         path: a JPEG, PNG, BMP, GIF, WebP, TIFF or PPM file.
-        size: side in pixels to resize to, bilinear, each pixel a mean over what it covers.
+        size: side in pixels, or height and width, to resize to, bilinear, each pixel a mean over what it covers.
         fit: ``crop`` cuts off the ends of the longer side, ``squash`` changes the shape, ``pad`` puts black beside the picture.
         channels: 3 for red, green and blue, 1 for grey. What is transparent is put on white.
         max_pixels: a larger picture is refused before it is decoded.
@@ -59,14 +63,15 @@ def decode(
     Raises:
         ValueError: if the file is not such a picture, or not a whole one, in one line that begins with its path.
     """
+    height, width = (size, size) if isinstance(size, int) else size
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise ValueError(f"it has {image.width} x {image.height} pixels, more than the {max_pixels:,} allowed")
             # A JPEG far too large is decoded at a half, a quarter or an eighth, but never below twice the size.
-            image.draft(None, (2 * size, 2 * size))
+            image.draft(None, (2 * max(height, width), 2 * max(height, width)))
             image.load()
-            array = np.array(_fit(_convert(_turn_upright(image), "L" if channels == 1 else "RGB"), size, fit))
+            array = np.array(_fit(_convert(_turn_upright(image), "L" if channels == 1 else "RGB"), (width, height), fit))
     except MemoryError:
         raise
     except UnidentifiedImageError as error:
@@ -76,7 +81,7 @@ def decode(
     except Exception as error:  # of a broken file Pillow says so by nearly any kind of error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(f"{os.fspath(path)} cannot be read: {' '.join(reason.split())}") from error
-    return torch.from_numpy(array).view(size, size, channels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(array).view(height, width, channels).permute(2, 0, 1).contiguous()
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
@@ -101,12 +106,14 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _fit(image: Image.Image, size: int, fit: Fit) -> Image.Image:
+def _fit(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """Bring a picture to a width and a height."""
     if fit == "crop":
-        return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
     if fit == "squash":
-        return image.resize((size, size), Image.Resampling.BILINEAR)
-    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
-    padded = Image.new(image.mode, (size, size))
-    padded.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2))
+        return image.resize(size, Image.Resampling.BILINEAR)
+    share = min(size[0] / image.width, size[1] / image.height)
+    width, height = (max(1, round(side * share)) for side in image.size)
+    padded = Image.new(image.mode, size)
+    padded.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((size[0] - width) // 2, (size[1] - height) // 2))
     return padded

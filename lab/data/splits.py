@@ -41,6 +41,16 @@ def hold_out(arrays: ImageArrays, size: int | float, generator: torch.Generator)
     return arrays.select(kept), arrays.select(held_out)
 
 
+def divide(
+    splits: dict[str, ImageArrays], size: int | float | None, default_size: int | float, generator: torch.Generator
+) -> None:
+    """Make the split ``val``, in place: its own where there is one and no other size is asked for, else held out anew."""
+    if "val" in splits and size is not None:
+        splits["train"] = joined(splits["train"], splits.pop("val"))
+    if "val" not in splits:
+        splits["train"], splits["val"] = hold_out(splits["train"], default_size if size is None else size, generator)
+
+
 def few_a_class(labels: Tensor, num_images: int, generator: torch.Generator) -> Tensor:
     """Draw positions of ``num_images`` images of each class, sorted; a class with fewer keeps all of its own.
 
@@ -107,3 +117,17 @@ def joined(first: ImageArrays, second: ImageArrays) -> ImageArrays:
         images = Stacked([part for split in (first, second) for part in getattr(split.images, "parts", [split.images])])
     labels = torch.cat([first.labels, second.labels])
     return ImageArrays.of_rows(images, torch.cat([first_rows, second_rows]), labels, first.class_names)
+
+
+def join_to_train(splits: dict[str, ImageArrays], names: list[str], data_name: str) -> None:
+    """Join these splits to ``train``, in place.
+
+    Raises:
+        ValueError: if there is none of a name.
+    """
+    for name in names:
+        there = sorted(splits.keys() - {"train", "test", "trials"})
+        if name not in there:
+            known = ", ".join(there) or "none, or none left"
+            raise ValueError(f"data.join: {data_name} has no split {name!r} to join; it has {known}")
+        splits["train"] = joined(splits["train"], splits.pop(name))

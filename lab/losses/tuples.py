@@ -77,8 +77,9 @@ def _distinct_integers(total: int, num: int, generator: torch.Generator) -> Tens
 def all_triplets(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """List every (anchor, positive, negative) of a batch, from labels (N,)."""
     same, different = _relations(labels)
-    anchor, positive, negative = (same.unsqueeze(2) & different.unsqueeze(1)).nonzero(as_tuple=True)
-    return anchor, positive, negative
+    anchor, positive = same.nonzero(as_tuple=True)  # first, as there are few: N x N x N would not fit for a large batch
+    pair, negative = different[anchor].nonzero(as_tuple=True)
+    return anchor[pair], positive[pair], negative
 
 
 def semi_hard_triplets(distances: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,10 +93,10 @@ def semi_hard_triplets(distances: Tensor, labels: Tensor, margin: float) -> tupl
         margin: width of the band, positive.
     """
     same, different = _relations(labels)
-    gap = distances.unsqueeze(1) - distances.unsqueeze(2)  # [a, p, n] = d(a, n) - d(a, p)
-    chosen = same.unsqueeze(2) & different.unsqueeze(1) & (gap > 0) & (gap < margin)
-    anchor, positive, negative = chosen.nonzero(as_tuple=True)
-    return anchor, positive, negative
+    anchor, positive = same.nonzero(as_tuple=True)
+    gap = distances[anchor] - distances[anchor, positive].unsqueeze(1)  # [(a, p), n] = d(a, n) - d(a, p)
+    pair, negative = (different[anchor] & (gap > 0) & (gap < margin)).nonzero(as_tuple=True)
+    return anchor[pair], positive[pair], negative
 
 
 def batch_hard_triplets(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, tensor
+from torch import Tensor, inference_mode, tensor
 from torchmetrics import Metric
 
 
@@ -30,22 +30,31 @@ class Averages(ExactMetric):
     """
 
     full_state_update = False
-    num_images: Tensor
+    num_averaged: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("num_images", default=tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("num_averaged", default=tensor(0.0), dist_reduce_fx="sum")
         self.names: list[str] = []
 
     def update(self, values: dict[str, Tensor], num_images: int) -> None:
-        """Add values, each a mean over ``num_images`` images, by name; every batch has the same names."""
-        for name in sorted(values.keys() - set(self.names)):  # in one order on all ranks, by which they are summed
-            self.add_state(f"total_{name}", default=self.num_images.new_zeros(()), dist_reduce_fx="sum")
-            self.names = sorted([*self.names, name])
-        self.num_images += num_images
-        for name, value in values.items():
-            getattr(self, f"total_{name}").add_(value.detach(), alpha=num_images)
+        """Add values, each a mean over ``num_images`` images, by name; every batch has the same names.
+
+        Where they are means over something else, such as pairs, ``num_averaged`` among them says of how many; what is of none
+        at all does not count.
+        """
+        num = int(values.get("num_averaged", num_images))
+        names = values.keys() - {"num_averaged"}
+        with inference_mode(False):  # else what is made while evaluating could not be used while training
+            for name in sorted(names - set(self.names)):  # in one order on all ranks, by which they are summed
+                self.add_state(f"total_{name}", default=self.num_averaged.new_zeros(()), dist_reduce_fx="sum")
+        self.names = sorted(names | set(self.names))
+        self.num_averaged += num
+        for name in names if num else ():
+            getattr(self, f"total_{name}").add_(values[name].detach(), alpha=num)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the mean of each value by name."""
-        return {name: getattr(self, f"total_{name}") / self.num_images for name in self.names}
+        """Return the mean of each value by name; none of what was a mean of nothing each time."""
+        if not self.num_averaged:
+            return {}
+        return {name: getattr(self, f"total_{name}") / self.num_averaged for name in self.names}

@@ -1,91 +1,157 @@
 """The scores of an embedding on one split, as one torchmetrics metric."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
-from lab.metrics.averages import ExactMetric
-from lab.metrics.retrieval import map_at_r, nearest_neighbor_accuracy, recall_at_1
-from lab.metrics.verification import area_under_roc, best_threshold, equal_error_rate, pair_accuracy
+from lab.metrics.bootstrap import intervals, mean_intervals
+from lab.metrics.calibration import fit_probability, threshold_for
+from lab.metrics.collected import Collected, Part, Results
+from lab.metrics.evaluation import Evaluation
+from lab.metrics.one_shot import Tasks, draw_tasks, one_shot_hits
+from lab.metrics.retrieval import nearest_neighbor_hits, search_values
+from lab.metrics.verification import error_rates, verification_scores
 
 PairDraw = Callable[[Tensor, int, torch.Generator], tuple[Tensor, Tensor, Tensor]]
 PairDistance = Callable[[Tensor, Tensor], Tensor]
 MAX_CHUNK_ELEMENTS = 2**24
+# What is scored every epoch; a test scores all there is.
+EVERY_EPOCH = ("auc", "eer", "pair_accuracy", "recall@1", "map@r", "nearest_neighbor_accuracy")
 
 
-class EmbeddingMetrics(ExactMetric):
+class EmbeddingMetrics(Collected):
     """Collects embeddings over batches and ranks and scores them at the end.
 
-    ``recall@1`` and ``map@r`` search within the split, and ``nearest_neighbor_accuracy`` looks each image up in the gallery,
-    where one was given. ``auc``, ``eer`` and ``pair_accuracy`` are verification on balanced pairs drawn from the split: a
-    pair is called the same up to the ``threshold``, which is set from the pairs of a split on which ``calibrating`` is on,
-    the validation split, and kept with the weights of the model.
+    - Search within the split, as ``search_values`` describes, and ``nearest_neighbor_accuracy``, the share of images whose
+      nearest in the gallery has their class.
+    - Verification on balanced pairs drawn from the split, as ``verification_scores`` describes. A pair is called the same up to
+      the ``threshold``, and is so with probability sigmoid(``offset`` - ``slope`` * distance). All three are set from the pairs
+      of the validation split, and are kept with the weights of the model.
+    - ``one_shot_accuracy``: the share of queries told right in tasks of classes of the split; ``one_shot_within_alphabet`` or
+      the like, where classes have groups and a task is of one of them; ``one_shot_trials``, where the data has fixed ones.
 
     Args:
         draw_pairs: draws balanced pairs from labels, a number and a generator; returns positions and same or not.
         pair_distance: distances (M,) of embeddings (M, D) to those (M, D) beside them.
         search: what the images are searched by: ``euclidean``, ``cosine``, or None where they cannot be, as where the
             distance is learned.
-        num_pairs: pairs drawn for verification, always by the same generator.
+        evaluation: what is asked; None for what is usual.
     """
 
-    full_state_update = False
-    embeddings: list[Tensor]
-    labels: list[Tensor]
-    gallery: list[Tensor]
-    gallery_labels: list[Tensor]
+    parts: tuple[Part, ...] = ("images", "gallery", "trials")
     threshold: Tensor
+    slope: Tensor
+    offset: Tensor
 
     def __init__(
-        self, draw_pairs: PairDraw, pair_distance: PairDistance, search: str | None = "euclidean", num_pairs: int = 20_000
+        self,
+        draw_pairs: PairDraw,
+        pair_distance: PairDistance,
+        search: str | None = "euclidean",
+        evaluation: Evaluation | None = None,
     ) -> None:
-        super().__init__()
         if search not in ("euclidean", "cosine", None):
             raise ValueError(f"images are searched by euclidean or cosine distance, not by {search!r}")
+        self.parts = ("images", "gallery", "trials") if search is not None else ("images", "trials")
+        super().__init__()
         self.draw_pairs = draw_pairs
         self.pair_distance = pair_distance
         self.search = search
-        self.num_pairs = num_pairs
-        self.calibrating = False
-        self.register_buffer("threshold", torch.tensor(torch.nan))
-        for state in ("embeddings", "labels", "gallery", "gallery_labels"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
+        self.evaluation = evaluation or Evaluation()
+        self.groups: tuple[str, Tensor] | None = None
+        self.trial_tasks: Tasks | None = None
+        for name in ("threshold", "slope", "offset"):
+            self.register_buffer(name, torch.tensor(torch.nan))
 
-    def update(self, embeddings: Tensor, labels: Tensor, in_gallery: bool = False) -> None:
-        """Add embeddings (N, D) with labels (N,) to the images that are scored, or to the gallery they are looked up in."""
-        (self.gallery if in_gallery else self.embeddings).append(embeddings.detach().float())
-        (self.gallery_labels if in_gallery else self.labels).append(labels)
+    def prepare(self, stage: str, data: Any) -> None:
+        """Take note of what is seen, and of what the data know of it."""
+        super().prepare(stage, data)
+        self.groups = data.groups(stage) if hasattr(data, "groups") else None
+        tasks = getattr(data, "trial_tasks", None)
+        self.trial_tasks = None if tasks is None else Tasks(*tasks)
+
+    def probability(self, distances: Tensor) -> Tensor:
+        """Return how probable it is that pairs at these distances (M,) are of one class, where half of all pairs are."""
+        return torch.sigmoid(self.offset - self.slope * distances)
 
     def compute(self) -> dict[str, Tensor]:
         """Return each score, a scalar in [0, 1], by name; NaN where the split cannot have it or an embedding is not finite."""
-        embeddings, labels = dim_zero_cat(self.embeddings), dim_zero_cat(self.labels)
-        gallery = dim_zero_cat(self.gallery) if len(self.gallery) else None  # a list, or one tensor of all ranks
-        if not embeddings.isfinite().all() or (gallery is not None and not gallery.isfinite().all()):
-            names = ["recall@1", "map@r"] + ["nearest_neighbor_accuracy"] * (gallery is not None) if self.search else []
-            return dict.fromkeys([*names, "auc", "eer", "pair_accuracy"], embeddings.new_tensor(torch.nan))
-        scores = self._verify(embeddings, labels)
-        if self.search is not None:
-            embeddings = self._to_search(embeddings)
-            scores |= {"recall@1": recall_at_1(embeddings, labels), "map@r": map_at_r(embeddings, labels)}
-        if self.search is not None and gallery is not None:
-            gallery, gallery_labels = self._to_search(gallery), dim_zero_cat(self.gallery_labels)
-            scores["nearest_neighbor_accuracy"] = nearest_neighbor_accuracy(embeddings, labels, gallery, gallery_labels)
-        return scores
+        embeddings, labels = self.collected("images")
+        assert embeddings is not None and labels is not None
+        gallery, gallery_labels = self.collected("gallery")
+        results = Results(embeddings, labels, gallery, gallery_labels)
+        # Scores of what has diverged would be those of the order in which NaNs are sorted.
+        finite = all(
+            bool(seen.isfinite().all()) for seen in (embeddings, gallery, self.collected("trials")[0]) if seen is not None
+        )
+        if not finite:
+            embeddings, gallery = torch.zeros_like(embeddings), None if gallery is None else torch.zeros_like(gallery)
+        scores = self._verify(embeddings, labels, results, calibrating=self.calibrating and finite)
+        values = [self._search(embeddings, labels, gallery, gallery_labels)] if self.search is not None else []
+        values += [{name: hits} for name, hits in self._recognise(embeddings, labels).items()]
+        scores |= {name: value.nanmean() for group in values for name, value in group.items()}
+        if self.thorough:
+            for group in values:
+                results.intervals |= mean_intervals(group)
+            self.results = results
+        told = {n: s for n, s in scores.items() if not (n.startswith("fnmr@") and s.isnan())}  # by so few pairs
+        chosen = {n: s for n, s in told.items() if self.thorough or n in EVERY_EPOCH or n.startswith("one_shot")}
+        return {name: score.float() if finite else score.float() * torch.nan for name, score in chosen.items()}
 
-    def _verify(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        first, second, same = self.draw_pairs(labels, self.num_pairs, torch.Generator().manual_seed(0))
-        if len(same) == 0:
-            return dict.fromkeys(["auc", "eer", "pair_accuracy"], embeddings.new_tensor(torch.nan))
-        chunks = range(0, len(same), max(1, MAX_CHUNK_ELEMENTS // embeddings.shape[1]))
-        parts = [slice(start, start + chunks.step) for start in chunks]
-        distances = torch.cat([self.pair_distance(embeddings[first[part]], embeddings[second[part]]) for part in parts]).float()
-        if self.calibrating:
-            self.threshold.copy_(best_threshold(distances, same))
-        accuracy = pair_accuracy(distances, same, self.threshold)
-        scores = {"auc": area_under_roc(distances, same), "eer": equal_error_rate(distances, same)}
-        return {**scores, "pair_accuracy": accuracy if self.threshold.isfinite() else embeddings.new_tensor(torch.nan)}
+    def _verify(self, embeddings: Tensor, labels: Tensor, results: Results, calibrating: bool) -> dict[str, Tensor]:
+        """Score pairs by the threshold, which is set by them before where they are those to calibrate by."""
+        generator = torch.Generator().manual_seed(0)
+        first, second, same = self.draw_pairs(labels, self.evaluation.num_pairs, generator)
+        chunks = torch.arange(len(same)).split(max(1, MAX_CHUNK_ELEMENTS // embeddings.shape[1])) if len(same) else []
+        parts = [self.pair_distance(embeddings[first[chunk]], embeddings[second[chunk]]).float() for chunk in chunks]
+        distances = torch.cat(parts) if parts else embeddings.new_zeros(0)
+        if calibrating and len(same):
+            self.threshold.copy_(threshold_for(self.evaluation.operating_point, distances, same))
+            for coefficient, value in zip((self.slope, self.offset), fit_probability(distances, same), strict=True):
+                coefficient.copy_(value)
+        if self.thorough and len(same):
+            results.pairs = {"first": first, "second": second, "same": same, "distances": distances}
+
+            def score(weights: Tensor) -> dict[str, Tensor]:
+                weights = weights.to(distances.device)
+                return verification_scores(error_rates(distances, same, weights[:, first] * weights[:, second]), self.threshold)
+
+            # Images are drawn anew, not pairs, which are not independent where they share an image (Owen, "The pigeonhole
+            # bootstrap", 2007): a pair counts as often as the product of what its images do.
+            results.intervals |= intervals(len(labels), score, len(labels) + 6 * len(same))
+        return verification_scores(error_rates(distances, same), self.threshold)
+
+    def _search(
+        self, embeddings: Tensor, labels: Tensor, gallery: Tensor | None, gallery_labels: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Score each image as a query, (N,), by name."""
+        queries = self._to_search(embeddings)
+        values = search_values(queries, labels)
+        if gallery is not None and gallery_labels is not None:
+            hits = nearest_neighbor_hits(queries, labels, self._to_search(gallery), gallery_labels)
+            values["nearest_neighbor_accuracy"] = hits.float()
+        return values
+
+    def _recognise(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Score each one-shot task, (T,), by name."""
+        asked = self.evaluation
+        kinds = {"accuracy": None, **({f"within_{self.groups[0]}": self.groups[1]} if self.groups is not None else {})}
+        values = {}
+        for name, groups in kinds.items():
+            generator = torch.Generator().manual_seed(0)
+            tasks = draw_tasks(labels.cpu(), asked.num_ways, asked.num_shots, asked.num_tasks, generator, groups)
+            if tasks is not None:
+                values[f"one_shot_{name}"] = self._hits(embeddings, tasks)
+        trials, numbers = self.collected("trials")
+        if trials is not None and numbers is not None and self.trial_tasks is not None:
+            values["one_shot_trials"] = self._hits(trials[numbers.argsort()], self.trial_tasks)
+        return values
+
+    def _hits(self, embeddings: Tensor, tasks: Tasks) -> Tensor:
+        hits = one_shot_hits(embeddings, tasks, self.pair_distance, averaging=self.search is not None)
+        return hits.float().mean(1)
 
     def _to_search(self, embeddings: Tensor) -> Tensor:
         """Scale to unit length for cosine, which ranks alike as Euclidean distance then."""

@@ -12,8 +12,8 @@ from torch import Tensor
 MAX_CHUNK_ELEMENTS = 2**24  # distances held at once; 64 MiB in float32
 
 
-def nearest_neighbor_accuracy(queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
-    """Return the share of queries whose nearest gallery embedding has their class.
+def nearest_neighbor_hits(queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
+    """Return whether the gallery embedding nearest to each query has its class, bool (Q,).
 
     Args:
         queries: (Q, D); query_labels: (Q,); gallery: (G, D), G >= 1; gallery_labels: (G,). Euclidean distance.
@@ -22,47 +22,37 @@ def nearest_neighbor_accuracy(queries: Tensor, query_labels: Tensor, gallery: Te
         same.gather(1, distances.argmin(1, keepdim=True)).squeeze(1)
         for distances, same, _ in _distance_chunks(queries, query_labels, gallery, gallery_labels)
     ]
-    return torch.cat(hits).float().mean()
+    return torch.cat(hits)
 
 
-def recall_at_1(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """Return the share of images whose nearest other image has their class.
+def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = (1, 5, 10)) -> dict[str, Tensor]:
+    """Look each image up among all others, and return by name what it scores, (N,); a score is the mean over images.
 
-    Args:
-        embeddings: (N, D); labels: (N,). An image that is alone in its class asks for nothing that could be found and is
-            left out; without any image to ask for, the score is NaN.
-    """
-    hits, counted = [], []
-    for distances, same, rows in _distance_chunks(embeddings, labels, embeddings, labels):
-        _exclude_self(distances, same, rows)
-        hits.append(same.gather(1, distances.argmin(1, keepdim=True)).squeeze(1))
-        counted.append(same.any(1))
-    return torch.cat(hits)[torch.cat(counted)].float().mean()
+    ``recall@k`` is 1 where one of the k nearest has its class, else 0. With R the number of other images of its class,
+    ``r_precision`` is the share of these among the R nearest, and ``map@r`` the mean average precision at R (Musgrave, Belongie
+    and Lim, "A Metric Learning Reality Check", 2020): (1/R) * sum over i = 1..R of precision at i where the i-th nearest has
+    its class, else 0.
 
-
-def map_at_r(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean average precision at R, R being the number of other images of the query's class.
-
-    Musgrave, Belongie and Lim, "A Metric Learning Reality Check", 2020: (1/R) * sum over i = 1..R of precision at i where
-    the i-th nearest image has the query's class, else 0; the mean over queries. Images alone in their class are left out.
+    An image that is alone in its class asks for nothing that could be found: NaN.
 
     Args:
-        embeddings: (N, D); labels: (N,).
+        embeddings: (N, D); labels: (N,). Euclidean distance.
+        depths: the k of ``recall@k``.
     """
-    scores = []
+    chunks = []
     for distances, same, rows in _distance_chunks(embeddings, labels, embeddings, labels):
         _exclude_self(distances, same, rows)
         num_relevant = same.sum(1)
-        depth = int(num_relevant.max())
-        if depth == 0:
-            continue
-        rank = torch.arange(1, depth + 1, device=distances.device)
+        depth = min(max(*depths, 1, int(num_relevant.max())), distances.shape[1])
         nearest = distances.topk(depth, dim=1, largest=False).indices
-        relevant = same.gather(1, nearest) & (rank <= num_relevant.unsqueeze(1))
-        precision = relevant.cumsum(1) / rank
-        average_precision = (precision * relevant).sum(1) / num_relevant.clamp(min=1)
-        scores.append(average_precision[num_relevant > 0])
-    return torch.cat(scores).mean() if scores else torch.tensor(torch.nan, device=embeddings.device)
+        found = same.gather(1, nearest)
+        rank = torch.arange(1, depth + 1, device=distances.device)
+        relevant = found & (rank <= num_relevant.unsqueeze(1))
+        values = {f"recall@{k}": found[:, :k].any(1).float() for k in depths}
+        values["r_precision"] = relevant.sum(1) / num_relevant
+        values["map@r"] = (relevant.cumsum(1) / rank * relevant).sum(1) / num_relevant
+        chunks.append({name: value.where(num_relevant > 0, torch.nan) for name, value in values.items()})
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def _distance_chunks(

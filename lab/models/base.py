@@ -9,8 +9,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from lab.metrics import Averages, EmbeddingMetrics
-from lab.models.classes import check_class_names, check_classes
+from lab.metrics import Averages, Collected
+from lab.models.classes import check_classes
 from lab.models.recipe import family_recipe
 from lab.models.schedule import check_schedule, optimizer_and_schedule
 from lab.models.surroundings import add_surroundings, restore_surroundings
@@ -29,7 +29,7 @@ class Family(LightningModule):
 
     monitor = "val/loss"  # by which the best epoch is chosen, unless the run names another
     needs_known_classes = False  # whether it can be scored on nothing but the classes it was trained on
-    metrics: EmbeddingMetrics | None  # of a family that embeds, which updates it in ``step`` while evaluating
+    metrics: Collected  # which ``step`` updates while evaluating
 
     def __init__(self, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Family(LightningModule):
         self.save_hyperparameters(described)
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.metrics = None
+        self.metrics = Collected()
         self.train_averages, self.evaluation_averages = Averages(), Averages()
         self._with_penalty: list[Any] = []  # networks that add to the loss, as by the size of their weights
 
@@ -51,7 +51,7 @@ class Family(LightningModule):
         return tuple(image_shape)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the ``loss`` of a batch, and whatever else is to be averaged over the images, each a scalar by name."""
+        """Return the ``loss`` of a batch and what else is to be averaged, by name; ``num_averaged``, if not one an image."""
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -67,23 +67,24 @@ class Family(LightningModule):
         self.evaluation_averages.update(self.step(batch), len(batch[1]))
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Score one batch, for ``test/``; those of a second loader are the gallery, which only embeddings have a use for."""
-        if dataloader_idx == 0:
+        """Score one batch, for ``test/``; those of further loaders are what the images are compared with."""
+        part = self.metrics.part(dataloader_idx, getattr(self._trainer, "datamodule", None))
+        if part == "images":
             self.validation_step(batch, batch_idx)
-        elif self.metrics is not None and self.metrics.search is not None:
-            self.metrics.update(self(batch[0]), batch[1], in_gallery=True)
+        elif part in self.metrics.parts:
+            self.metrics.update(self(batch[0]), batch[1], part)
 
     def on_train_epoch_end(self) -> None:
         """Log what was averaged since the last validation."""
         self._log("train", self.train_averages)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the averages, those of training too, and the scores of the embedding."""
+        """Log the averages, those of training too, and the scores of the outputs."""
         self._log("train", self.train_averages)
         self._log("val", self.evaluation_averages, self.metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Log the averages and the scores of the embedding."""
+        """Log the averages and the scores of the outputs."""
         self._log("test", self.evaluation_averages, self.metrics)
 
     def configure_optimizers(self) -> Any:
@@ -105,15 +106,13 @@ class Family(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the data prepare images as those that the model was trained on."""
-        if self.needs_known_classes:
-            check_class_names(checkpoint, getattr(self._trainer, "datamodule", None))
-        restore_surroundings(checkpoint, self._trainer)
+        restore_surroundings(checkpoint, self._trainer, self.needs_known_classes)
 
-    def _log(self, stage: str, *metrics: Metric | None) -> None:
+    def _log(self, stage: str, *metrics: Metric) -> None:
         for metric in metrics:
-            if isinstance(metric, EmbeddingMetrics):
-                metric.calibrating = stage == "val"
-            if metric is not None and metric.update_called:
+            if isinstance(metric, Collected):
+                metric.prepare(stage, getattr(self._trainer, "datamodule", None))
+            if metric.update_called:
                 for name, value in metric.compute().items():
                     self.log(f"{stage}/{name}", value, prog_bar=f"{stage}/{name}" in ("train/loss", self.monitor))
                 metric.reset()

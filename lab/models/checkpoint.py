@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lab.metrics import Evaluation
 from lab.models import recipe
 from lab.models.base import Family
 from lab.nets.pretrained import random_weights
@@ -70,7 +71,11 @@ def check_resume(path: str | os.PathLike[str], model: Family, max_epochs: int | 
         ValueError: if it is finished already, or was trained by another optimizer or scheduler.
     """
     checkpoint = read_checkpoint(path)
-    num_epochs = checkpoint.get("epoch", -1) + 1
+    loop = checkpoint.get("loops", {}).get("fit_loop", {})
+    num_epochs = loop.get("epoch_progress", {}).get("current", {}).get("completed", 0)
+    progress = loop.get("epoch_loop.batch_progress", {})
+    if progress and not progress["is_last_batch"]:
+        raise ValueError(f"{path} was saved in the middle of an epoch, where training cannot go on from; use last.ckpt")
     if max_epochs not in (None, -1) and num_epochs >= max_epochs:
         raise ValueError(
             f"{path} has been trained for {num_epochs} epochs, which is all of trainer.max_epochs {max_epochs}: score it by "
@@ -78,8 +83,15 @@ def check_resume(path: str | os.PathLike[str], model: Family, max_epochs: int | 
         )
     for part in ("optimizer", "scheduler"):
         before, now = (_class_of(hparams.get(part)) for hparams in (checkpoint["hyper_parameters"], model.hparams))
-        if before != now:
+        if _name_of(before) != _name_of(now):
             raise ValueError(f"{path} was trained by model.{part} {before}, not by {now}: its state would not fit")
+
+
+def _name_of(class_path: Any) -> Any:
+    """Return a class path as the class itself is called, wherever it was imported from."""
+    module, _, name = str(class_path).rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return f"{found.__module__}.{found.__qualname__}" if isinstance(found, type) else class_path
 
 
 def _class_of(described: Any) -> Any:
@@ -148,6 +160,6 @@ def _known_class(class_path: Any, path: str | os.PathLike[str]) -> type:
     ours = module.startswith(("lab.", "torch.nn.", "torch.optim.")) or module in ("torch.nn", "torch.optim")
     if not ours and module.partition(".")[0] == "torch":
         found = None
-    if not (isinstance(found, type) and issubclass(found, nn.Module | Optimizer | LRScheduler)):
+    if not (isinstance(found, type) and issubclass(found, nn.Module | Optimizer | LRScheduler | Evaluation)):
         raise ValueError(f"{path} names {class_path}, which is not a known class; if you trust the file, import it first")
     return found

@@ -1,8 +1,14 @@
 """What all families that classify do alike."""
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from lab.models.base import Batch, Family
 
 
-def classification_values(loss: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return the loss and the share of images classified right, of logits (N, C) and labels (N,)."""
-    return {"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}
+def classification_step(model: Family, loss: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the loss and the share of images classified right; while evaluating, collect the logits too."""
+    images, labels = batch
+    logits = model(images)
+    if not model.training:
+        model.metrics.update(logits, labels)
+    return {"loss": loss(logits, labels), "accuracy": (logits.argmax(1) == labels).float().mean()}

@@ -5,8 +5,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lab.losses.inputs import check_input
+from lab.metrics import ClassificationMetrics
 from lab.models.base import Batch, Family, embedding_size_of
-from lab.models.classification import classification_values
+from lab.models.classification import classification_step
 from lab.nets.heads import ClassHead, class_head
 
 
@@ -43,6 +44,7 @@ class Classifier(Family):
         self.head = class_head(head, embedding_size or embedding_size_of(encoder), num_classes)
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         check_input(self.loss, "logits", type(self).__name__)
+        self.metrics = ClassificationMetrics()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes) of images (N, C, H, W)."""
@@ -51,6 +53,4 @@ class Classifier(Family):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and the share of images classified right."""
-        images, labels = batch
-        logits = self(images)
-        return classification_values(self.loss(logits, labels), logits, labels)
+        return classification_step(self, self.loss, batch)

@@ -36,8 +36,7 @@ def rehearse(model: Family, batch: Batch) -> None:
             hook.remove()
             for part, training in modes.items():
                 part.training = training
-            if model.metrics is not None:
-                model.metrics.reset()
+            model.metrics.reset()
             model.evaluation_averages.reset()
     if not isinstance(loss, Tensor) or loss.ndim:
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__

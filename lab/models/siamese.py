@@ -12,7 +12,7 @@ from lab.losses.distances import pair_distances
 from lab.losses.inputs import check_input
 from lab.losses.reduction import in_float32
 from lab.losses.tuples import balanced_pairs, rows
-from lab.metrics import EmbeddingMetrics
+from lab.metrics import EmbeddingMetrics, Evaluation
 from lab.models.base import Batch, Family, embedding_size_of
 from lab.nets.heads import LogisticUnit
 
@@ -39,6 +39,7 @@ class Siamese(Family):
         optimizer: makes an optimizer of parameters.
         scheduler: makes a learning rate scheduler of an optimizer.
         embedding_size: D, for a logistic head on an encoder that does not say.
+        evaluation: how the embedding is evaluated; None for the usual way.
     """
 
     monitor = "val/auc"
@@ -54,6 +55,7 @@ class Siamese(Family):
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         embedding_size: int | None = None,
+        evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler)
         if head not in ("euclidean", "cosine", "logistic") or views not in ("whole", "upper_lower", "left_right"):
@@ -76,7 +78,7 @@ class Siamese(Family):
         if head == "cosine" and getattr(self.loss, "margin", 0.0) > 2:
             raise ValueError(f"model.loss.margin {self.loss.margin} is never reached by cosine distances, which are 2 at most")
         search = None if head == "logistic" or self.has_two_views else head
-        self.metrics = EmbeddingMetrics(balanced_pairs, self.pair_distance, search)
+        self.metrics = EmbeddingMetrics(balanced_pairs, self.pair_distance, search, evaluation)
 
     @property
     def has_two_views(self) -> bool:
@@ -132,9 +134,13 @@ class Siamese(Family):
         """Return the loss over the pairs of the batch; while evaluating, collect the embeddings too."""
         images, labels = batch
         embeddings = self(images)
-        if not self.training and self.metrics is not None:
+        if not self.training:
             self.metrics.update(embeddings, labels)
         # The images of the batch are drawn by seed, epoch and rank already, so this draw need only differ from step to step.
         drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
         first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)
-        return {"loss": self.loss(self.compare(rows(embeddings, first), rows(embeddings, second)), same.float())}
+        if len(same) == 0:  # a small batch of random images, of which a loss that is a mean would be NaN
+            return {"loss": embeddings.sum() * 0.0, "num_averaged": torch.tensor(0)}
+        with in_float32(embeddings) as embeddings:  # before the pairs are taken apart, whose gradients are added up then
+            compared = self.compare(rows(embeddings, first), rows(embeddings, second))
+        return {"loss": self.loss(compared, same.float()), "num_averaged": torch.tensor(len(same))}

@@ -8,8 +8,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lab.losses.inputs import check_input
+from lab.metrics import ClassificationMetrics
 from lab.models.base import Batch, Family, embedding_size_of
-from lab.models.classification import classification_values
+from lab.models.classification import classification_step
 from lab.nets.heads import ClassHead, class_head
 
 
@@ -60,6 +61,7 @@ class SplitImage(Family):
         self.head = class_head(head, size * rows * columns if merge == "concatenate" else size, num_classes)
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         check_input(self.loss, "logits", type(self).__name__)
+        self.metrics = ClassificationMetrics()
 
     @classmethod
     def encoder_image_shape(cls, image_shape: Sequence[int], settings: Mapping[str, Any]) -> tuple[int, ...]:
@@ -95,6 +97,4 @@ class SplitImage(Family):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and the share of images classified right."""
-        images, labels = batch
-        logits = self(images)
-        return classification_values(self.loss(logits, labels), logits, labels)
+        return classification_step(self, self.loss, batch)

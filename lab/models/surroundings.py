@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from lab.models.classes import check_class_names
+
 
 def add_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> None:
     """Add ``preparation``, how the data prepares an image, and ``random_state``, where the random numbers are."""
@@ -16,12 +18,18 @@ def add_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> Non
         checkpoint["cuda_random_state"] = torch.cuda.get_rng_state()
 
 
-def restore_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> None:
-    """Let the data prepare images as those before, and, where training goes on, let the random numbers go on too."""
+def restore_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None, needs_known_classes: bool) -> None:
+    """Let the data prepare images as those before, and, where training goes on, let the random numbers go on too.
+
+    Raises:
+        ValueError: as ``check_class_names`` does, where a family needs the classes that it was trained on.
+    """
     if trainer is None:
         return
     data: Any = getattr(trainer, "datamodule", None)
-    if "preparation" in checkpoint and hasattr(data, "load_state_dict"):
+    if needs_known_classes:
+        check_class_names(checkpoint, data)
+    if "mean" in checkpoint.get("preparation", {}) and hasattr(data, "load_state_dict"):
         data.load_state_dict(checkpoint["preparation"])
     if trainer.state.fn == "fit" and "random_state" in checkpoint:
         torch.set_rng_state(checkpoint["random_state"])

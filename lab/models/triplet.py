@@ -12,7 +12,7 @@ from lab.losses.distances import Distance, pair_distances
 from lab.losses.inputs import check_input
 from lab.losses.reduction import in_float32
 from lab.losses.tuples import balanced_pairs
-from lab.metrics import EmbeddingMetrics
+from lab.metrics import EmbeddingMetrics, Evaluation
 from lab.models.base import Batch, Family
 
 
@@ -28,6 +28,7 @@ class Triplet(Family):
             attribute ``distance``, Euclidean where it has none, is also the distance the embedding is scored by.
         optimizer: makes an optimizer of parameters.
         scheduler: makes a learning rate scheduler of an optimizer.
+        evaluation: how the embedding is evaluated; None for the usual way.
     """
 
     monitor = "val/map@r"  # steadier than recall@1, which a small validation set only tells in coarse steps
@@ -38,13 +39,15 @@ class Triplet(Family):
         loss: nn.Module | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
+        evaluation: Evaluation | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler)
         self.encoder = encoder
         self.loss = TripletLoss() if loss is None else loss
         check_input(self.loss, "embeddings", type(self).__name__)
         distance = _name_of(getattr(self.loss, "distance", "euclidean"))
-        self.metrics = EmbeddingMetrics(balanced_pairs, functools.partial(pair_distances, distance=distance), distance)
+        pair_distance = functools.partial(pair_distances, distance=distance)
+        self.metrics = EmbeddingMetrics(balanced_pairs, pair_distance, distance, evaluation)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return embeddings (N, D) of images (N, C, H, W)."""
@@ -55,7 +58,7 @@ class Triplet(Family):
         """Return the loss over the triplets of the batch; while evaluating, collect the embeddings too."""
         images, labels = batch
         embeddings = self(images)
-        if not self.training and self.metrics is not None:
+        if not self.training:
             self.metrics.update(embeddings, labels)
         with in_float32(embeddings) as embeddings:
             return {"loss": self.loss(embeddings, labels)}

@@ -31,7 +31,10 @@ def warm_start(model: Family, path: str | os.PathLike[str]) -> str:
     loaded = [name for name, value in own.items() if name in stored and stored[name].shape == value.shape]
     # A count of batches fits any other; it belongs to the batch norm whose weight fits too.
     loaded = [name for name in loaded if not name.endswith("num_batches_tracked") or _weight_beside(name) in loaded]
-    if not any(own[name].ndim > 1 for name in loaded):
+    weights = {name for name, _ in encoder.named_parameters()}
+    if not weights <= set(loaded):  # how images are normalised belongs to the weights: all of them, or one's own
+        loaded = [name for name in loaded if name not in ("_mean", "_std")]
+    if not any(own[name].ndim > 1 for name in loaded if name in weights):
         raise ValueError(f"encoder_from {path}: none of its {len(stored)} tensors fits the encoder, a {type(encoder).__name__}")
     with torch.no_grad():
         for name in loaded:
