@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
@@ -16,9 +16,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 import lab.data  # noqa: F401  so that --help knows the data sets
 from lab.callbacks import default_callbacks
 from lab.config_files import read_config
-from lab.explain import Complaint, explain, explain_refusal
+from lab.explain import Complaint, explain
 from lab.models import Family
 from lab.preflight import check_filled_in, check_parts, check_settings
+from lab.refusals import class_paths, explain_refusal
 from lab.runs import PROJECT, discard_run_folder, new_run_folder
 
 CONFIGS = PROJECT / "configs"
@@ -179,6 +180,11 @@ class _FamilyInstantiator(_InstantiatorFn):
 
     def __call__(self, class_type: type[Any], *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any) -> Any:
         wanted = {key: value for key, value in applied_instantiation_links.items() if key in self.cli.config}
+        self.cli._dump_config()
+        for key in wanted:  # which is left out where a class has no other argument
+            owner, _, _ = key.removeprefix(f"{self.key}.init_args.").rpartition(".init_args.")
+            if owner:
+                self.cli.config_dump[self.key]["init_args"][owner].setdefault("init_args", {})
         return super().__call__(class_type, *args, applied_instantiation_links=wanted, **kwargs)
 
 
@@ -190,17 +196,6 @@ def _attribute(name: str) -> Callable[[Any], Any]:
 
     read.__name__ = name  # what --help shows
     return read
-
-
-def class_paths(config: Namespace, prefix: str = "") -> dict[str, str]:
-    """Return the class paths in a config by their keys, without init_args."""
-    found = {}
-    for name, value in vars(config).items():
-        if name == "class_path":
-            found[prefix] = value
-        elif isinstance(value, Namespace):
-            found |= class_paths(value, prefix if name == "init_args" else f"{prefix}.{name}".lstrip("."))
-    return found
 
 
 def _as_list(value: Any) -> list[Any]:

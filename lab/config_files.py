@@ -36,8 +36,8 @@ def read_config(path: Path, prefix: str = "", above: tuple[Path, ...] = ()) -> l
             beside ``class_path`` that belongs below ``init_args``.
     """
     if not path.is_file():
-        there = [str(found) for found in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(str(path), there, n=1)
+        there = {found.name: str(found) for found in path.parent.glob("*.yaml")} if path.parent.is_dir() else {}
+        near = [there[name] for name in difflib.get_close_matches(path.name, there, n=1, cutoff=0.7)]
         if path.is_dir():
             raise ValueError(f"{path} is a folder, not a config")
         raise ValueError(

@@ -2,11 +2,8 @@
 
 import difflib
 import re
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from torch import nn
 
 from lab.config_files import Entry, broken_module, keys_of_classes, parameters, public_names
 
@@ -50,32 +47,6 @@ def explain(complaint: Complaint) -> str:
         if found:
             return say(complaint, found)
     return " ".join(complaint.message.split())
-
-
-def explain_refusal(error: BaseException, class_paths: dict[str, str]) -> str:
-    """Take what a class said when it refused its arguments out of what the parser put around it; name the key and the class.
-
-    Args:
-        error: what the parser raised.
-        class_paths: the classes of the config, by their keys.
-    """
-    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
-    first = next((i for i, line in enumerate(lines) if line == "Errors:"), -1) + 1
-    said = [line for line in lines[first:] if line and not line.startswith(AROUND)]
-    message = said[0] if first and said else str(error)
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
-    made = [
-        frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"
-    ]
-    owner = next((type(part).__name__ for part in reversed(made) if isinstance(part, nn.Module)), "")
-    if not owner or "data." in message or "model." in message:
-        return message
-    key = next((f"{key}: " for key, path in class_paths.items() if path.rpartition(".")[2] == owner), "")
-    return key + (message if owner in message else f"{owner} cannot be made: {message}")
-
-
-AROUND = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class", "Problem with given class_path", "Parser key")
 
 
 def _unrecognized(complaint: Complaint, found: re.Match[str]) -> str:
@@ -155,6 +126,8 @@ def _wrong_class(complaint: Complaint, found: re.Match[str]) -> str:
 
 def _no_class_path(complaint: Complaint, found: re.Match[str]) -> str:
     path = complaint.path
+    if path.rpartition(".")[2] not in complaint.classes_of:
+        return f"{path} cannot be {found[1]!r}{complaint.place(path)}"
     known: dict[str, str] = {}
     for module in complaint.classes_of.get(path.rpartition(".")[2], ()):
         known |= {name.lower(): f"{module}.{name}" for name in public_names(module)}

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lab.config_files import Entry
-from lab.models import Family, check_checkpoint, check_classes, check_learning_rate, check_resume, rehearse, warm_start
+from lab.models import Family, check_checkpoint, check_learning_rate, check_needs, check_resume, rehearse, warm_start
 
 
 def check_filled_in(keys: list[str], entries: list[Entry], arguments: list[str]) -> None:
@@ -56,8 +56,7 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
     if "LOCAL_RANK" not in os.environ:
         data.prepare_data()
     data.setup("fit")
-    check_classes(model, data)
-    _check_shots(model, data)
+    check_needs(model, data)
     chooses = config.callbacks.checkpoints or config.callbacks.early_stopping
     if chooses and (config.callbacks.monitor or model.monitor).startswith("val/") and "val" in getattr(data, "join", ()):
         raise ValueError("data.join val leaves no validation to choose the best epoch by: set callbacks.monitor train/loss")
@@ -73,15 +72,6 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
         report = warm_start(model, config.encoder_from)
         if "LOCAL_RANK" not in os.environ:
             print(report)
-
-
-def _check_shots(model: Family, data: LightningDataModule) -> None:
-    """Refuse a loss that asks otherwise than the episodes of the data are made."""
-    episodes, num_shots = getattr(data, "episodes", None), getattr(getattr(model, "loss", None), "num_shots", None)
-    if episodes is not None and num_shots is not None and num_shots != episodes.num_shots:
-        raise ValueError(
-            f"model.loss.num_shots {num_shots} and data.episodes.num_shots {episodes.num_shots} must be the same number"
-        )
 
 
 def _first_batch(data: LightningDataModule, validating: bool) -> Any:

@@ -14,9 +14,10 @@ MAY_IMPORT = {
     "callbacks": {"callbacks", "plots"},
     "config_files": set(),
     "explain": {"config_files"},
+    "refusals": set(),
     "runs": set(),
     "preflight": {"config_files", "models"},
-    "cli": {"callbacks", "config_files", "data", "explain", "models", "preflight", "runs"},
+    "cli": {"callbacks", "config_files", "data", "explain", "models", "preflight", "refusals", "runs"},
     "commands": {"cli", "models", "runs"},
 }
 

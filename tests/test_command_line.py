@@ -89,6 +89,10 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         "        self.layer = torch.nn.Linear(image_shape[0] * image_shape[1] * image_shape[2], units)\n"
         "    def forward(self, images):\n"
         "        return self.layer(images.flatten(1))\n"
+        "class ShapeNet(Net):\n"
+        "    embedding_size = 8\n"
+        "    def __init__(self, image_shape):\n"
+        "        super().__init__(image_shape)\n"
         "class SmallNet(torch.nn.Module):\n"
         "    embedding_size = 6\n"
         "    def __init__(self):\n"
@@ -132,6 +136,12 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
     assert checkpoint["state_dict"]["encoder.layer.weight"].shape == (6, 784)
     tested = script("test.py", "--ckpt_path", "runs/mine/version_1/checkpoints/best.ckpt")
     assert tested.returncode == 0, tested.stderr
+    done = script(
+        "fit.py", "--config", "mine.yaml", *TINY, "--model.encoder", "mine.ShapeNet", "--model.embedding_size", "null"
+    )
+    assert done.returncode == 0, done.stderr
+    checkpoint = torch.load(tmp_path / "runs/mine/version_2/checkpoints/best.ckpt", weights_only=True)
+    assert checkpoint["hyper_parameters"]["encoder"]["init_args"] == {"image_shape": [1, 28, 28]}
 
 
 @pytest.mark.parametrize(

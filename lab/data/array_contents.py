@@ -117,7 +117,8 @@ def _image_shape(shape: tuple[int, ...], kind: str, path: Path) -> tuple[int, in
 
 def _integers(array: "np.ndarray[Any, Any]", num: int, name: str) -> Tensor:
     if array.dtype.kind not in "iu" or array.size != num or array.ndim == 0 or len(array) != num:
-        raise ValueError(f"{name} must be {num} integers, one an image, not {array.dtype} {array.shape}")
+        meaning = " (0 to train, 1 to validate, 2 to test)" if name.startswith("split") else ""
+        raise ValueError(f"{name} must be {num} integers, one an image{meaning}, not {array.dtype} {array.shape}")
     return torch.from_numpy(array.reshape(-1).astype(np.int64))
 
 

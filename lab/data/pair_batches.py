@@ -32,7 +32,7 @@ class PairBatches(Batches):
         if not self.num_batches:
             raise ValueError(
                 f"data.batch_size {batch_size} needs {needed} pairs of one class and {needed} of two; the training images form "
-                f"{self.num_same} and {num_different}: lower it"
+                f"{self.num_same} and {num_different}: {'lower it' if min(self.num_same, num_different) > 0 else 'too few'}"
             )
 
     def __len__(self) -> int:

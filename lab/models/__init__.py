@@ -2,8 +2,8 @@
 
 from lab.models.base import Family
 from lab.models.checkpoint import check_checkpoint, check_resume, load, read_checkpoint
-from lab.models.classes import check_classes
 from lab.models.classifier import Classifier
+from lab.models.needs import check_needs
 from lab.models.rehearsal import rehearse
 from lab.models.schedule import check_learning_rate
 from lab.models.siamese import Siamese
@@ -18,8 +18,8 @@ __all__ = [
     "SplitImage",
     "Triplet",
     "check_checkpoint",
-    "check_classes",
     "check_learning_rate",
+    "check_needs",
     "check_resume",
     "load",
     "read_checkpoint",

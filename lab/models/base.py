@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lab.metrics import Averages, Collected
-from lab.models.classes import check_classes
+from lab.models.needs import check_needs
 from lab.models.recipe import family_recipe
-from lab.models.schedule import check_schedule, optimizer_and_schedule
+from lab.models.schedule import check_makers, check_schedule, optimizer_and_schedule
 from lab.models.surroundings import add_surroundings, restore_surroundings
 
 Batch = tuple[Tensor, Tensor]
@@ -28,11 +28,13 @@ class Family(LightningModule):
     """
 
     monitor = "val/loss"  # by which the best epoch is chosen, unless the run names another
+    needs_pairs = False  # whether it learns from images of one class in one batch
     needs_known_classes = False  # whether it can be scored on nothing but the classes it was trained on
     metrics: Collected  # which ``step`` updates while evaluating
 
     def __init__(self, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None) -> None:
         super().__init__()
+        check_makers(optimizer, scheduler)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there are modules among the arguments: they are described next
             self.save_hyperparameters()
@@ -92,8 +94,8 @@ class Family(LightningModule):
         return optimizer_and_schedule(self, self.optimizer, self.scheduler)
 
     def setup(self, stage: str) -> None:
-        """Make sure that the data are such as this family can be scored on."""
-        check_classes(self, getattr(self._trainer, "datamodule", None))
+        """Make sure that the data are such as this family needs."""
+        check_needs(self, getattr(self._trainer, "datamodule", None))
 
     def on_train_start(self) -> None:
         """Make sure that the schedule of a checkpoint, where training goes on from one, is as long as the run."""

@@ -27,12 +27,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         folder = path if path.is_dir() else path.parent
-        near = sorted(str(found) for found in (*folder.glob("*.ckpt"), *folder.glob("checkpoints/*.ckpt")))
+        near = sorted(str(found) for found in (*folder.glob("*.ckpt"), *folder.glob("checkpoints/*.ckpt")))[:3]
         raise ValueError(f"there is no checkpoint {path}" + (f"; there is {', '.join(near)}" if near else ""))
     try:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        words = str(error).strip().splitlines()
+        reason = words[0] if words and not isinstance(error, KeyError) else "it is cut off, or of another kind"
         if "weights_only" in reason:  # torch would have the user load it unsafely
             reason = "it holds something else, or is not a checkpoint at all"
         raise ValueError(f"{path} is not a whole checkpoint of weights and settings alone ({reason})") from error

@@ -6,7 +6,8 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from lab.models.recipe import made_by
 
@@ -30,6 +31,18 @@ def optimizer_and_schedule(
     scheduler = make_scheduler(optimizer, **options)
     schedule = {"scheduler": scheduler, "interval": "step" if takes_steps else "epoch"}
     return {"optimizer": optimizer, "lr_scheduler": {**schedule, "monitor": getattr(scheduler, "monitor", "val/loss")}}
+
+
+def check_makers(optimizer: Any, scheduler: Any) -> None:
+    """Refuse an optimizer or a scheduler in place of what makes one.
+
+    Raises:
+        ValueError: naming what to give instead.
+    """
+    for kind, maker in (("optimizer", optimizer), ("scheduler", scheduler)):
+        if isinstance(maker, Optimizer | LRScheduler):
+            name = type(maker).__name__
+            raise ValueError(f"{kind}: give what makes one, such as functools.partial({name}, ...), in place of {name}(...)")
 
 
 def check_learning_rate(make_optimizer: OptimizerCallable, make_scheduler: LRSchedulerCallable | None) -> None:

@@ -43,6 +43,7 @@ class Siamese(Family):
     """
 
     monitor = "val/auc"
+    needs_pairs = True
 
     def __init__(
         self,

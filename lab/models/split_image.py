@@ -58,7 +58,8 @@ class SplitImage(Family):
         self.encoder = encoder
         self.rows, self.columns, self.merge = rows, columns, merge
         size = embedding_size or embedding_size_of(encoder)
-        self.head = class_head(head, size * rows * columns if merge == "concatenate" else size, num_classes)
+        num_parts = rows * columns if merge == "concatenate" else 1
+        self.head = class_head(head, size * num_parts, num_classes, num_parts)
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         check_input(self.loss, "logits", type(self).__name__)
         self.metrics = ClassificationMetrics()

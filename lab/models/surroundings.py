@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from lab.models.classes import check_class_names
+from lab.models.needs import check_class_names
 
 
 def add_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> None:

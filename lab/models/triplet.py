@@ -32,6 +32,7 @@ class Triplet(Family):
     """
 
     monitor = "val/map@r"  # steadier than recall@1, which a small validation set only tells in coarse steps
+    needs_pairs = True
 
     def __init__(
         self,

@@ -10,13 +10,14 @@ from lab.nets.koch import initialize_as_koch
 ClassHead = Literal["linear", "bias", "none"]
 
 
-def class_head(kind: ClassHead, size: int, num_classes: int) -> nn.Module:
+def class_head(kind: ClassHead, size: int, num_classes: int, num_parts: int = 1) -> nn.Module:
     """Make the part from outputs (N, size) to logits (N, num_classes).
 
     Args:
         kind: ``linear`` for a linear layer with bias, ``bias`` for a bias alone, ``none`` for the outputs as they are.
         size: length of an output; ``num_classes`` unless the head is linear.
         num_classes: number of classes.
+        num_parts: how many embeddings an output is made of, side by side.
 
     Raises:
         ValueError: if the outputs are not as many as the classes and no linear layer would make them so.
@@ -26,9 +27,11 @@ def class_head(kind: ClassHead, size: int, num_classes: int) -> nn.Module:
     if kind == "linear":
         return nn.Linear(size, num_classes)
     if size != num_classes:
+        fits = num_classes % num_parts == 0
+        advice = f"model.encoder.embedding_size {num_classes // num_parts}" if fits else "model.merge sum or mean"
         raise ValueError(
             f"with model.head {kind} the outputs of the encoder are the class scores, but there are {size} of them and "
-            f"{num_classes} classes: set model.encoder.embedding_size {num_classes}"
+            f"{num_classes} classes: set {advice}"
         )
     return Bias(size) if kind == "bias" else nn.Identity()
 

@@ -28,7 +28,8 @@ class Pretrained(nn.Module):
         name: of ``torchvision.models``, such as ``resnet18``, or ``timm/`` and a name of timm, where that is installed.
         weights: ``DEFAULT`` or another name of the model's weights, which are downloaded on first use; the path of a file of
             them (``.pth``, ``.pt`` or ``.safetensors``; its last layer is not used); or None for random ones.
-        frozen: keep the weights, and what batch norm measured, as they are; only what stands on top is trained.
+        frozen: keep the weights, and what batch norm measured, as they are; only what stands on top is trained. None for
+            doing so where there are weights, and not where they are random.
         embedding_size: length of the output vector, made by a new linear layer where the features are not of that length;
             None for the features themselves.
         mean, std: of each channel, by which the images are normalised; None for what the weights say, else ImageNet's.
@@ -41,7 +42,7 @@ class Pretrained(nn.Module):
         self,
         name: str,
         weights: str | None = "DEFAULT",
-        frozen: bool = True,
+        frozen: bool | None = None,
         embedding_size: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -53,13 +54,13 @@ class Pretrained(nn.Module):
             raise ValueError(f"Pretrained: embedding_size {embedding_size} must be positive")
         self.name = name
         self.weights = weights
-        self.frozen = frozen
+        self.frozen = weights is not None if frozen is None else frozen
         file = Path(weights).expanduser() if weights is not None and weights.endswith((".pth", ".pt", ".safetensors")) else None
         make = _make_by_timm if name.startswith("timm/") else _make_by_torchvision
         self.backbone, num_features, own_mean, own_std = make(name, weights if file is None and _weights_are_wanted else None)
         if file is not None and _weights_are_wanted:
             _load(self.backbone, file, name)
-        if frozen:
+        if self.frozen:
             self.backbone.requires_grad_(False).eval()  # now too: Lightning leaves each module in the mode that it finds
         self.mean, self.std = list(mean or own_mean), list(std or own_std)
         self.register_buffer("_mean", torch.tensor(self.mean).view(-1, 1, 1))
@@ -185,8 +186,9 @@ def _load(model: nn.Module, file: Path, name: str) -> None:
         safe = file.suffix == ".safetensors"
         stored: Any = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{file} is not a whole file of weights") from error
+        raise ValueError(f"{file} is not a whole file of weights alone, as model.state_dict() saved by torch.save") from error
     stored = stored.get("state_dict", stored) if isinstance(stored, dict) else {}
+    stored = {str(key).removeprefix("module."): tensor for key, tensor in stored.items()}  # which DataParallel puts before
     # How many batches were measured has no use here, and many files, torchvision's of resnet18 among them, do not say.
     wanted = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")}
     other = [key for key in wanted if getattr(stored.get(key), "shape", None) != wanted[key].shape]
