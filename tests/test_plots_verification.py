@@ -66,6 +66,15 @@ def test_the_threshold_and_the_equal_error_rate_are_marked_where_they_are() -> N
     assert _legend(figure) == ["all thresholds", "chance", *said]
 
 
+def test_rates_and_scores_may_be_tensors_of_one_number() -> None:
+    numbers = [0.02, 0.3, 0.95, 0.1]
+    tensors = torch.tensor(numbers)
+    of_numbers = plots.roc_and_det(FALSE_MATCH, FALSE_NON_MATCH, (numbers[0], numbers[1]), numbers[2], numbers[3])
+    of_tensors = plots.roc_and_det(FALSE_MATCH, FALSE_NON_MATCH, (tensors[0], tensors[1]), tensors[2], tensors[3])  # type: ignore[arg-type]
+    assert _legend(of_tensors) == _legend(of_numbers)
+    assert _at(of_tensors.axes[0], "D") == [pytest.approx(_at(of_numbers.axes[0], "D")[0])]
+
+
 def test_chance_is_where_a_pair_is_called_the_same_as_often_whatever_it_is() -> None:
     roc, det = plots.roc_and_det(FALSE_MATCH, FALSE_NON_MATCH).axes
     x, y = roc.get_lines()[1].get_data()

@@ -121,7 +121,8 @@ def score_comparison(scores: Mapping[str, tuple[float, float, float]], name: str
     describe(axes, "", f"{readable(name)}: mean and interval", "", notes, 2 * PANEL)
     if not shown:
         say(axes, "no runs to compare")
-    for row, (_, (mean, low, high)) in enumerate(shown):
+    for row, (_, values) in enumerate(shown):
+        mean, low, high = (float(value) for value in values)
         if np.isfinite([low, high]).all():
             axes.hlines(row, min(low, high), max(low, high), color=color(0), linewidth=2.5, alpha=0.6)
         if np.isfinite(mean):

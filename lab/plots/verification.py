@@ -51,6 +51,7 @@ def roc_and_det(
         equal_error_rate: where both rates are equal, which is marked; NaN where unknown.
         logarithmic: whether the false matches of the ROC are on a logarithmic axis, which shows what few there are.
     """
+    auc, equal_error_rate = float(auc), float(equal_error_rate)  # which tensors of one number are not yet
     false_match, false_non_match = floats(false_match_rate).astype(float), floats(false_non_match_rate).astype(float)
     known = np.isfinite(false_match) & np.isfinite(false_non_match)
     missing = [f"{counted(int((~known).sum()), 'threshold')} without both rates, left out"] * bool(
@@ -90,10 +91,9 @@ def _points(at_threshold: tuple[float, float] | None, equal_error_rate: float) -
     """Return what is marked on both curves."""
     points: Points = []
     if np.isfinite(equal_error_rate):
-        rate = float(equal_error_rate)
-        points.append((f"equal error rate: {percent(rate, 2)}", "o", rate, rate))
-    if at_threshold is not None and np.isfinite(at_threshold).all():
-        match, non_match = (float(rate) for rate in at_threshold)
+        points.append((f"equal error rate: {percent(equal_error_rate, 2)}", "o", equal_error_rate, equal_error_rate))
+    match, non_match = (float(rate) for rate in at_threshold or (np.nan, np.nan))
+    if np.isfinite([match, non_match]).all():
         text = f"at the threshold: false match {percent(match, 2)}, false non-match {percent(non_match, 2)}"
         points.append((text, "D", match, non_match))
     return points
