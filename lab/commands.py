@@ -86,11 +86,20 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
     if not cli.trainer.is_global_zero:
         return
     scores = {name: value.item() for name, value in sorted(cli.trainer.callback_metrics.items()) if name.startswith("test/")}
-    print_scores(f"{type(cli.model).__name__} on {type(cli.datamodule).__name__}", scores)
+    results = cli.model.metrics.results
+    intervals = {f"test/{name}": interval for name, interval in results.intervals.items()} if results is not None else {}
+    print_scores(f"{type(cli.model).__name__} on {type(cli.datamodule).__name__}", scores, intervals)
     if cli.run_folder is None:
         return
     absolute = checkpoint and str(Path(checkpoint).resolve())
-    record = {**scores, **facts, "seed": cli.config.seed_everything, "seconds": seconds, "checkpoint": absolute}
+    record = {
+        **scores,
+        "intervals": intervals,
+        **facts,
+        "seed": cli.config.seed_everything,
+        "seconds": seconds,
+        "checkpoint": absolute,
+    }
     write_json(cli.run_folder / "metrics.json", {**record, **environment()})
     print_next(cli.run_folder, record)
 

@@ -65,11 +65,11 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     unfinished.replace(path)
 
 
-def print_scores(title: str, scores: dict[str, float]) -> None:
-    """Print a table of scores by name."""
-    table = Table("score", "value", title=title, title_justify="left")
+def print_scores(title: str, scores: dict[str, float], intervals: dict[str, tuple[float, float]]) -> None:
+    """Print a table of scores by name, with their 95 % intervals where they have one."""
+    table = Table("score", "value", "95 % interval", title=title, title_justify="left")
     for name, score in scores.items():
-        table.add_row(name, f"{score:.4f}")
+        table.add_row(name, f"{score:.4f}", " to ".join(f"{end:.4f}" for end in intervals.get(name, ())))
     _console().print(table)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,8 @@ from PIL import Image
 from lab.data.alphabets import NUM_CHARACTERS, alphabet_of, class_names_of
 from lab.data.arrays import ImageArrays
 from lab.data.omniglot import Omniglot
+from lab.models import Siamese
+from lab.nets import MLP
 
 SMALL = {  # in place of 30 and 20 alphabets; "B" and "B-old" sort differently as folders and as names
     "background": {"A": 2, "B": 3, "B-old": 1, "C": 2},
@@ -352,3 +355,102 @@ def test_a_store_that_does_not_hold_what_was_published_is_named(root: Path) -> N
     for names, side in ((["Y/character01", "Y/character02", "X/character01"], 105), (class_names_of(SMALL["evaluation"]), 28)):
         ImageArrays(images[..., :side, :side], labels, names).save(path)
         _assert_refused(root, str(path), "delete it to have it made again")
+
+
+def _runs(folder: Path, num_runs: int = 2, num_ways: int = 3) -> Path:
+    """Make runs in the layout of all_runs.zip, the drawing of each file telling its number."""
+    for run in range(1, num_runs + 1):
+        lines = []
+        for kind in ("test", "training"):
+            (folder / f"run{run:02d}" / kind).mkdir(parents=True)
+        for number in range(1, num_ways + 1):
+            example = num_ways + 1 - number
+            query = ("test", f"item{number:02d}", 10 * run + number)
+            for kind, name, ink in (query, ("training", f"class{number:02d}", 50 + number)):
+                drawing = np.full((105, 105), 255, dtype=np.uint8)
+                drawing[:ink] = 0
+                Image.fromarray(drawing > 0).save(folder / f"run{run:02d}" / kind / f"{name}.png")
+            lines.append(f"run{run:02d}/test/item{number:02d}.png run{run:02d}/training/class{example:02d}.png\n")
+        (folder / f"run{run:02d}" / "class_labels.txt").write_text("".join(lines))
+    return folder
+
+
+def test_the_official_trials_pair_each_query_with_the_example_that_its_line_names(root: Path) -> None:
+    _runs(root / "omniglot_runs")
+    data = Omniglot(root=root, image_size=None, num_validation_alphabets=1)
+    data.prepare_data()
+    data.setup()
+    assert data.trial_tasks is not None
+    support, queries = data.trial_tasks
+    assert support.shape == (2, 3, 1)
+    assert queries.shape == (2, 3)
+    images, numbers = data.splits["trials"][:]
+    assert numbers.tolist() == list(range(12))
+    ink = (images[:, 0, :, 0] == 255).sum(1)  # light ink, as in the data set
+    assert ink[queries].tolist() == [[11, 12, 13], [21, 22, 23]]
+    assert ink[support].squeeze(2).tolist() == [[53, 52, 51], [53, 52, 51]]
+    assert data.test_parts == ["images", "trials"]
+    assert not data.classes_are_shared
+
+
+def test_where_there_are_no_trials_the_test_is_without(root: Path) -> None:
+    data = Omniglot(root=root, num_validation_alphabets=1)
+    data.prepare_data()
+    data.setup()
+    assert data.trial_tasks is None
+    assert data.test_parts == ["images"]
+    with pytest.raises(ValueError, match=r"data\.trials .*nowhere is not a folder"):
+        Omniglot(root=root, num_validation_alphabets=1, trials=root / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "there is no"),
+        ("run01/test/item01.png\n", "must name two files of its run"),
+        ("run01/test/item01.png run02/training/class01.png\n" * 3, "must name two files of its run"),
+        ("run01/test/item01.png run01/training/class01.png\n" * 3, "an example of its own"),
+    ],
+)
+def test_runs_that_are_not_as_they_should_be_are_refused_by_name(root: Path, text: str | None, says: str) -> None:
+    labels = _runs(root / "omniglot_runs") / "run01" / "class_labels.txt"
+    labels.unlink()
+    if text is not None:
+        labels.write_text(text)
+    data = Omniglot(root=root, num_validation_alphabets=1)
+    data.prepare_data()
+    with pytest.raises(ValueError, match=rf"{labels}.*{says}|{says}.*{labels}"):
+        data.setup()
+
+
+def test_classes_are_grouped_by_their_alphabets(root: Path) -> None:
+    data = Omniglot(root=root, num_validation_alphabets=1)
+    data.prepare_data()
+    data.setup()
+    name, groups = data.groups("test")
+    assert name == "alphabet"
+    assert groups.tolist() == [0, 0, 1]  # Y, Y, Z
+
+
+def test_a_model_is_scored_on_tasks_of_all_classes_of_one_alphabet_and_of_the_official_trials(root: Path) -> None:
+    _runs(root / "omniglot_runs")
+    data = Omniglot(root=root, num_validation_alphabets=1, batch_size=16)
+    model = Siamese(MLP((1, 28, 28), hidden_sizes=(), embedding_size=8))
+    off: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    trainer = pl.Trainer(accelerator="cpu", **off)
+    trainer.test(model, data, verbose=False)
+    names = {name for name in trainer.callback_metrics if "one_shot" in name}
+    assert names == {"test/one_shot_accuracy", "test/one_shot_within_alphabet", "test/one_shot_trials"}
+    # The official trials, by hand: the drawings of queries and examples are rows of ink, farther apart the more rows differ.
+    images, _ = data.splits["trials"][:]
+    prepared, _ = data.on_after_batch_transfer((images, torch.zeros(12)), 0)
+    embeddings = model.eval()(prepared).detach()
+    assert data.trial_tasks is not None
+    hits = 0
+    for support, queries in zip(*data.trial_tasks, strict=True):
+        for own, query in enumerate(queries):
+            distances = [(embeddings[example] - embeddings[query]).norm().item() for example in support.flatten()]
+            hits += all(distances[own] < distance for i, distance in enumerate(distances) if i != own)
+    assert trainer.callback_metrics["test/one_shot_trials"].item() == pytest.approx(hits / 6)
+    assert model.metrics.results is not None
+    assert "one_shot_trials" in model.metrics.results.intervals

@@ -18,7 +18,7 @@ from lab.data.normalization import Normalization, measure
 from lab.data.options import check_options
 from lab.data.pair_batches import PairBatches
 from lab.data.pictures import Fit
-from lab.data.preparation import Preparation
+from lab.data.preparation import Preparation, scaled
 from lab.data.resize import resized
 from lab.data.splits import choose_classes, divide, few_a_class, join_to_train, keep_classes
 
@@ -147,7 +147,7 @@ class ImageDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale, augment (in training) and normalise a batch of uint8 images, on the device it was moved to."""
         images, labels = batch
-        images = images.float().mul_(1 / 255)
+        images = scaled(images)
         if self.augmentation is not None and self.trainer is not None and self.trainer.training:
             step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
             images = self.augmentation(images, generator_for("augmentation", self.seed, step, self.trainer.global_rank))

@@ -10,6 +10,11 @@ from torch import Tensor
 from lab.data.pictures import Fit, decode
 
 
+def scaled(images: Tensor) -> Tensor:
+    """Return uint8 images as floats in [0, 1]."""
+    return images.float().mul_(1 / 255)
+
+
 @dataclass(frozen=True)
 class Preparation:
     """What a checkpoint has to know to prepare a new picture for its model.
