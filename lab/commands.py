@@ -21,13 +21,18 @@ USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a co
 
 
 class FirstStep(Callback):
-    """Knows whether a step was taken."""
+    """Knows whether a step was taken, and when the last epoch was over, before anything was drawn."""
 
     was_taken = False
+    ended = 0.0
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Note that a step was taken."""
         self.was_taken = True
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        """Note the time."""
+        self.ended = time.perf_counter()
 
 
 def fit() -> None:
@@ -56,7 +61,7 @@ def _fit() -> None:
             raise
         raise ValueError(f"the first training step failed: {type(error).__name__}: {error} (--debug shows where)") from error
     facts: dict[str, Any] = {"resumed_from": cli.config.ckpt_path, "epochs": cli.trainer.current_epoch}
-    seconds = {"fit": round(time.perf_counter() - started, 1)}
+    seconds = {"fit": round(max(first_step.ended, started) - started, 1)}
     keeper = cli.trainer.checkpoint_callback
     best = keeper.best_model_path or None if isinstance(keeper, ModelCheckpoint) else None
     if isinstance(keeper, ModelCheckpoint) and best is not None and keeper.best_model_score is not None:

@@ -10,7 +10,8 @@ from conftest import PROJECT, Script
 
 from lab.models import Triplet, load
 
-TINY = ("--trainer.accelerator", "cpu", "--trainer.max_epochs", "2", "--trainer.default_root_dir", "runs")
+UNDRAWN = ("--callbacks.pictures", "false", "--callbacks.board", "false")
+TINY = ("--trainer.accelerator", "cpu", "--trainer.max_epochs", "2", "--trainer.default_root_dir", "runs", *UNDRAWN)
 SMALL_DIGITS = ("--data.num_images_per_class", "40", "--model.encoder.width", "4")
 
 

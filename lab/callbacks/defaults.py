@@ -11,8 +11,10 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 
+from lab.callbacks.board import Board
 from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar, StepLoss
 from lab.callbacks.monitor import MonitorCheck
+from lab.callbacks.pictures import Pictures
 
 
 def default_callbacks(
@@ -27,6 +29,9 @@ def default_callbacks(
     learning_rate: bool = True,
     model_summary: bool = True,
     progress_bar: bool = True,
+    pictures: bool = True,
+    picture_classes: list[str] | None = None,
+    board: bool = True,
 ) -> list[Callback]:
     """Make the callbacks of a run.
 
@@ -43,6 +48,9 @@ def default_callbacks(
         learning_rate: log the learning rate.
         model_summary: print the layers and their parameters.
         progress_bar: show progress where the output is a terminal.
+        pictures: draw the network, a batch, learning curves and what the test found, in ``pictures/`` and in TensorBoard.
+        picture_classes: names of the classes whose embeddings are drawn; None for the first ten.
+        board: show TensorBoard the configuration, the graph, the embedding of test images and all settings with the scores.
     """
     monitor = monitor or "val/loss"
     best_is = mode or ("min" if monitor.rpartition("/")[2] in ("loss", "eer") else "max")
@@ -60,6 +68,10 @@ def default_callbacks(
         chosen.append(ModelTable(max_depth=2))
     if progress_bar and terminal:
         chosen.append(RunProgressBar())
+    if pictures and run_folder is not None:
+        chosen.append(Pictures(run_folder / "pictures", picture_classes))
+    if board and run_folder is not None:
+        chosen.append(Board(run_folder / "config.yaml"))
     if checkpoints and run_folder is not None:
         folder = run_folder / "checkpoints"
         chosen.append(ModelCheckpoint(folder, "best", monitor, mode=best_is, enable_version_counter=False))

@@ -119,6 +119,11 @@ class ClassBatches(Batches):
         return dealt.view(-1, self.samples_per_class)[:num_groups]
 
 
+def evaluation_order(num: int) -> Tensor:
+    """Return the one order, random but fixed, in which so many images are evaluated, int64 (num,)."""
+    return torch.randperm(num, generator=generator_for("evaluation order"))
+
+
 class EvaluationBatches(Batches):
     """Every image exactly once over all ranks, in one fixed random order, so that each batch mixes the classes.
 
@@ -129,7 +134,7 @@ class EvaluationBatches(Batches):
         return -(-len(self._part()) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        order = torch.randperm(len(self.labels), generator=generator_for("evaluation order"))
+        order = evaluation_order(len(self.labels))
         part = order[self._part().start : self._part().stop]
         yield from part.split(self.batch_size) if len(part) else ()
 

@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader
 
 from lab.data.arrays import ImageArrays
 from lab.data.augmentation import Augmentation, check_augmentation
-from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, generator_for
+from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, evaluation_order, generator_for
 from lab.data.episodes import Episodes
 from lab.data.noise import redraw_labels
 from lab.data.normalization import Normalization, measure
-from lab.data.options import check_options
+from lab.data.options import check_options, refuse_overfitting
 from lab.data.pair_batches import PairBatches
 from lab.data.pictures import Fit
 from lab.data.preparation import Preparation, scaled
@@ -199,12 +199,12 @@ class ImageDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random batches, or P x K batches where ``samples_per_class`` is given."""
-        if self.trainer is not None and getattr(self.trainer, "overfit_batches", False):
-            raise ValueError(
-                "trainer.overfit_batches would replace the batches by single images; to overfit a few images, keep few by "
-                "data.num_images_per_class"
-            )
+        refuse_overfitting(self.trainer)
         return self._loader(self.splits["train"], self._train_batches())
+
+    def evaluated(self, part: str) -> ImageArrays:
+        """Return the uint8 images and the labels of ``test``, ``train`` or ``val`` in the order in which they are evaluated."""
+        return self.splits[part].select(evaluation_order(len(self.splits[part])))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Every validation image once; no loader where they were joined to the training split."""

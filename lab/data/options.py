@@ -1,5 +1,7 @@
 """What the options that all data sets have can be."""
 
+from typing import Any
+
 
 def check_options(
     batch_size: int,
@@ -37,4 +39,17 @@ def check_options(
     if sum(kinds_of_batch) > 1:
         raise ValueError(
             "data.samples_per_class, data.pairs and data.episodes each say what a batch is: set the others to null, or false"
+        )
+
+
+def refuse_overfitting(trainer: Any) -> None:
+    """Refuse a setting of the trainer by which it would make batches of its own.
+
+    Raises:
+        ValueError: with what to do instead.
+    """
+    if getattr(trainer, "overfit_batches", False):
+        raise ValueError(
+            "trainer.overfit_batches would replace the batches by single images; to overfit a few images, keep few by "
+            "data.num_images_per_class"
         )

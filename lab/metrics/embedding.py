@@ -127,10 +127,10 @@ class EmbeddingMetrics(Collected):
         self, embeddings: Tensor, labels: Tensor, gallery: Tensor | None, gallery_labels: Tensor | None
     ) -> dict[str, Tensor]:
         """Score each image as a query, (N,), by name."""
-        queries = self._to_search(embeddings)
+        queries = self.to_search(embeddings)
         values = search_values(queries, labels)
         if gallery is not None and gallery_labels is not None:
-            hits = nearest_neighbor_hits(queries, labels, self._to_search(gallery), gallery_labels)
+            hits = nearest_neighbor_hits(queries, labels, self.to_search(gallery), gallery_labels)
             values["nearest_neighbor_accuracy"] = hits.float()
         return values
 
@@ -153,6 +153,6 @@ class EmbeddingMetrics(Collected):
         hits = one_shot_hits(embeddings, tasks, self.pair_distance, averaging=self.search is not None)
         return hits.float().mean(1)
 
-    def _to_search(self, embeddings: Tensor) -> Tensor:
+    def to_search(self, embeddings: Tensor) -> Tensor:
         """Scale to unit length for cosine, which ranks alike as Euclidean distance then."""
         return torch.nn.functional.normalize(embeddings, dim=1) if self.search == "cosine" else embeddings

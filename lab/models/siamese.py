@@ -93,6 +93,11 @@ class Siamese(Family):
         views = settings.get("views", "whole")
         return channels, height // 2 if views == "upper_lower" else height, width // 2 if views == "left_right" else width
 
+    @property
+    def num_branches(self) -> int:
+        """How many images of a pair the encoder is for, for a diagram."""
+        return 2 if self.other_encoder is None else 1
+
     def forward(self, images: Tensor) -> Tensor:
         """Return embeddings (N, D) of images (N, C, H, W); with two views (N, 2 D), as first and as second image of a pair."""
         if not self.has_two_views:

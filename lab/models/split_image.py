@@ -64,6 +64,11 @@ class SplitImage(Family):
         check_input(self.loss, "logits", type(self).__name__)
         self.metrics = ClassificationMetrics()
 
+    @property
+    def num_branches(self) -> int:
+        """How many parts the encoder is for, for a diagram."""
+        return self.rows * self.columns
+
     @classmethod
     def encoder_image_shape(cls, image_shape: Sequence[int], settings: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the shape of one part."""

@@ -33,6 +33,7 @@ class Triplet(Family):
 
     monitor = "val/map@r"  # steadier than recall@1, which a small validation set only tells in coarse steps
     needs_pairs = True
+    num_branches = 3  # anchor, positive and negative, for a diagram
 
     def __init__(
         self,

@@ -6,9 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
 from lab.plots.inputs import Floats, Integers, Values, floats, integers
 from lab.plots.lettering import class_name, counted, percent
@@ -110,6 +107,8 @@ def _pca(train: Points, test: Points) -> tuple[tuple[Points, Points], tuple[str,
         return empty, names, "fewer than two training images: no PCA"
     if _is_one_point(train):
         return empty, names, "collapsed to one point: all training images have the same embedding"
+    from sklearn.decomposition import PCA  # not at the top: it takes longer to import than all other figures need
+
     fitted = PCA(min(2, *train.shape), svd_solver="full").fit(train)
     places = [fitted.transform(points) if len(points) else np.zeros((0, fitted.n_components_)) for points in (train, test)]
     padded = [np.hstack([points, np.zeros((len(points), 2 - points.shape[1]))]) for points in places]
@@ -128,6 +127,9 @@ def _tsne(train: Points, test: Points) -> tuple[tuple[Points, Points], str]:
     if points.shape[1] == 1:
         points = np.hstack([points, np.zeros_like(points)])  # it begins with two principal components
     perplexity = min(30.0, (len(points) - 1) / 3)
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(1, user_api="openmp"):  # several threads add up in any order, and t-SNE makes much of little
         places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(points)
     return (places[: len(train)], places[len(train) :]), ""

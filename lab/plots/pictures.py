@@ -19,20 +19,23 @@ SIDE, GAP = 0.85, 0.15  # inches
 BESIDE, HEAD = 0.2, 0.25  # between a query and its images, and above them
 
 
-def sample_batch(images: Values, labels: Values, class_names: Sequence[str]) -> Figure:
+def sample_batch(
+    images: Values, labels: Values, class_names: Sequence[str], title: str = "A batch as the network gets it"
+) -> Figure:
     """Draw images with the names of their classes, at most 48; the darkest value of the batch is black, the brightest white.
 
     Args:
         images: floats (N, C, H, W) of any range, as the network gets them.
         labels: (N,).
         class_names: the names of the labels.
+        title: what images these are.
     """
     batch, numbers = as_batch(images), integers(labels)
     if len(batch) == 0:
-        return finished(empty_sheet("A batch of no images", "no images"))
+        return finished(empty_sheet(title, "no images"))
     limits = range_of(batch)
     first = f"the first {MAX_IMAGES} of " * (len(batch) > MAX_IMAGES)
-    title = f"A batch as the network gets it: {first}{counted(len(batch), 'image')}; {range_note(limits, batch)}"
+    title = f"{title}: {first}{counted(len(batch), 'image')}; {range_note(limits, batch)}"
     shown = for_display(batch[:MAX_IMAGES], limits)
     high = size_on_sheet(batch.shape, SIDE)[1]
     cell = SIDE + GAP, high + 0.05 + LINE * SMALL + 0.06

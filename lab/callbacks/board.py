@@ -1,0 +1,128 @@
+"""What TensorBoard is shown beside curves: pictures, the configuration, the graph, hyperparameters with scores, embeddings."""
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from torch import Tensor, nn
+
+from lab.metrics import EmbeddingMetrics
+
+log = logging.getLogger(__name__)
+MAX_SPRITE = 8192  # side in pixels of the largest picture of thumbnails that TensorBoard shows
+THUMBNAIL = 32
+SCORES = ("metrics", "train_averages", "evaluation_averages", "loss")
+
+
+def boards(trainer: Trainer) -> list[TensorBoardLogger]:
+    """Return the TensorBoard loggers of a run."""
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def add_picture(trainer: Trainer, name: str, png: bytes) -> None:
+    """Add a PNG picture to TensorBoard, where the run logs to it."""
+    for board in boards(trainer):
+        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        board.experiment.add_image(name, pixels, trainer.global_step, dataformats="HWC")
+
+
+class Board(Callback):
+    """Shows TensorBoard the configuration and the graph, and after a test the embedding, and all settings with the scores.
+
+    Args:
+        config: the file of the resolved configuration.
+        num_embedded: test images in the embedding projector, at most.
+    """
+
+    def __init__(self, config: Path, num_embedded: int = 1_000) -> None:
+        self.config = config
+        self.num_embedded = num_embedded
+        self._images: Tensor | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the configuration as text."""
+        if trainer.is_global_zero and self.config.is_file():
+            text = self.config.read_text(encoding="utf-8")
+            for board in boards(trainer):
+                board.experiment.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()))
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Keep two images to find the graph by."""
+        if self._images is None:
+            self._images = batch[0][:2].clone()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the graph of the network, where it can be traced."""
+        if self._images is None or not trainer.is_global_zero:
+            return
+        for board in boards(trainer):
+            self._add_graph(board, pl_module, self._images)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the embedding of test images with thumbnails, and the settings beside the final scores."""
+        if not trainer.is_global_zero:
+            return
+        scores = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        for board in boards(trainer):
+            settings = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.is_file() else {}
+            board.log_hyperparams(_flat(settings), {name: score for name, score in scores.items() if score == score})
+            self._add_embedding(board, pl_module, trainer)
+
+    def _add_graph(self, board: TensorBoardLogger, model: LightningModule, images: Tensor) -> None:
+        training = model.training
+        silence = contextlib.redirect_stdout(io.StringIO())  # in which it says what it could not trace
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings(action="ignore"), silence:
+                board.experiment.add_graph(_Whole(model.eval()), images)
+        except Exception as error:  # not every network can be traced
+            log.info("TensorBoard has no graph of this network: %s", error)
+        finally:
+            model.train(training)
+
+    def _add_embedding(self, board: TensorBoardLogger, model: LightningModule, trainer: Trainer) -> None:
+        metrics: Any = model.metrics
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(metrics, EmbeddingMetrics) or metrics.results is None or not hasattr(data, "evaluated"):
+            return
+        tests = data.evaluated("test")
+        if len(metrics.results.labels) != len(tests):
+            return
+        num = min(self.num_embedded, len(tests), (MAX_SPRITE // THUMBNAIL) ** 2)
+        images, labels = tests[:num]
+        thumbnails = torch.nn.functional.interpolate(
+            images.float() / 255, (THUMBNAIL, THUMBNAIL), mode="bilinear", antialias=True
+        )
+        names = [tests.class_names[int(label)] for label in labels]
+        board.experiment.add_embedding(metrics.results.outputs[:num].cpu(), names, thumbnails.clamp(0, 1), tag="test_images")
+
+
+class _Whole(nn.Module):
+    """A model without all that Lightning has put around it."""
+
+    def __init__(self, model: LightningModule) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({name: part for name, part in model.named_children() if name not in SCORES})
+        self.call = model.forward
+
+    def forward(self, images: Tensor) -> Any:
+        """Return what the model gives for images (N, C, H, W)."""
+        return self.call(images)
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return settings by dotted keys, without init_args, each a number or a text."""
+    if not isinstance(settings, dict):
+        return {prefix: settings if isinstance(settings, bool | int | float | str) else str(settings)}
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, prefix if name in ("init_args", "class_path") else f"{prefix}.{name}".lstrip("."))
+    return flat
