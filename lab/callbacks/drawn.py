@@ -14,7 +14,7 @@ from lab.metrics import ClassificationMetrics, EmbeddingMetrics, Results
 from lab.metrics.verification import area_under_roc, equal_error_rate, error_rates
 
 UNITS = {"euclidean": "Euclidean distance", "cosine": "cosine distance", None: "distance"}
-NUM_EMBEDDED = 1_000  # images a side whose embeddings are drawn
+NUM_EMBEDDED = 500  # images a side whose embeddings are drawn: t-SNE takes seconds for each thousand
 
 
 def batch_figure(images: Tensor, labels: Tensor, class_names: list[str]) -> Figure:
