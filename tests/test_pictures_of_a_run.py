@@ -39,6 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     found = {}
     with pytest.MonkeyPatch.context() as context:
         context.chdir(folder)
+        context.setattr(drawn, "NUM_EMBEDDED", 60)
         for name in ("siamese", "split_image"):
             context.setattr("sys.argv", ["fit.py", "--config", str(PROJECT / "configs" / f"{name}.yaml"), *SMALL])
             fit()
@@ -125,7 +126,9 @@ def test_a_picture_that_cannot_be_drawn_costs_the_run_nothing_and_is_named(
     assert {path.stem for path in tmp_path.iterdir()} == {"sample_batch", "learning_curves"}
 
 
-def test_drawing_leaves_the_run_as_it_is(tmp_path: Path) -> None:
+def test_drawing_leaves_the_run_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawn, "NUM_EMBEDDED", 30)
+
     def end(callbacks: list[pl.Callback]) -> tuple[Tensor, dict[str, Tensor]]:
         pl.seed_everything(0)
         data = Synthetic(num_train_images=200, num_test_images=60, batch_size=20)

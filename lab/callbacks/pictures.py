@@ -111,8 +111,7 @@ class Pictures(Callback):
         try:
             from lab import plots
 
-            figure = draw()
-            plots.save(figure, self.folder / f"{name}.png")
-            add_picture(trainer, f"pictures/{name}", plots.png_bytes(figure))
+            png = plots.save(draw(), self.folder / f"{name}.png")
+            add_picture(trainer, f"pictures/{name}", png)
         except Exception as error:
             log.warning("the picture %s could not be drawn: %s: %s", name, type(error).__name__, error)

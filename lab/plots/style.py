@@ -115,8 +115,8 @@ def png_bytes(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure to a PNG file, whole or not at all; its folder is made where there is none.
+def save(figure: Figure, path: str | Path) -> bytes:
+    """Write a figure to a PNG file, whole or not at all, and return what is in it; its folder is made where there is none.
 
     Raises:
         OSError: if the file cannot be written; one that was there before is still there then.
@@ -132,3 +132,4 @@ def save(figure: Figure, path: str | Path) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
+    return picture
