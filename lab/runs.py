@@ -79,6 +79,8 @@ def print_next(run_folder: Path, record: dict[str, Any]) -> None:
     if "fit" in record["seconds"]:
         console.print(f"trained to epoch {record['epochs']} in {record['seconds']['fit']} s")
     console.print(f"scores:          {_short(run_folder / 'metrics.json')}")
+    if (run_folder / "pictures").is_dir():
+        console.print(f"pictures:        {_short(run_folder / 'pictures')}")
     if "fit" in record["seconds"] and "best_epoch" not in record:
         console.print("best checkpoint: none, so these are the scores of the weights at the end")
     if "best_epoch" in record:

@@ -20,6 +20,7 @@ from lab.metrics import EmbeddingMetrics
 log = logging.getLogger(__name__)
 MAX_SPRITE = 8192  # side in pixels of the largest picture of thumbnails that TensorBoard shows
 THUMBNAIL = 32
+OF_THE_RUN = ("seed_everything", "trainer.max_epochs", "trainer.max_steps", "trainer.precision")
 SCORES = ("metrics", "train_averages", "evaluation_averages", "loss")
 
 
@@ -74,7 +75,9 @@ class Board(Callback):
         scores = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
         for board in boards(trainer):
             settings = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.is_file() else {}
-            board.log_hyperparams(_flat(settings), {name: score for name, score in scores.items() if score == score})
+            board.log_hyperparams(
+                _of_the_experiment(settings), {name: score for name, score in scores.items() if score == score}
+            )
             self._add_embedding(board, pl_module, trainer)
 
     def _add_graph(self, board: TensorBoardLogger, model: LightningModule, images: Tensor) -> None:
@@ -118,10 +121,16 @@ class _Whole(nn.Module):
         return self.call(images)
 
 
+def _of_the_experiment(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what is set of data, model and training, by dotted keys: more would not be seen for the columns."""
+    flat = {key: value for key, value in _flat(settings).items() if value is not None}
+    return {key: value for key, value in flat.items() if key.startswith(("data", "model")) or key in OF_THE_RUN}
+
+
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return settings by dotted keys, without init_args, each a number or a text."""
+    """Return settings by dotted keys, without init_args, each a number, a text or None."""
     if not isinstance(settings, dict):
-        return {prefix: settings if isinstance(settings, bool | int | float | str) else str(settings)}
+        return {prefix: settings if isinstance(settings, bool | int | float | str | None) else str(settings)}
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         flat |= _flat(value, prefix if name in ("init_args", "class_path") else f"{prefix}.{name}".lstrip("."))
