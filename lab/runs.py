@@ -88,6 +88,7 @@ def print_next(run_folder: Path, record: dict[str, Any]) -> None:
         ((name, score),) = record["best_score"].items()
         console.print(f"best checkpoint: {checkpoint}, of epoch {record['best_epoch']} with {name} {score:.4f}\n\nnext:")
         console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
+        console.print(f"  python {_short(PROJECT / 'scripts' / 'report.py')} {_short(run_folder)}")
         console.print(f"  python {_short(PROJECT / 'scripts' / 'test.py')} --ckpt_path {checkpoint}")
 
 

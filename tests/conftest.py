@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: one thread for each of several processes
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 PROJECT = Path(__file__).parent.parent
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
