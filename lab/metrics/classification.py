@@ -21,18 +21,17 @@ class ClassificationMetrics(Collected):
         """Return ``balanced_accuracy``, a scalar in [0, 1]."""
         logits, labels = self.collected("images")
         assert logits is not None and labels is not None
-        hits = logits.argmax(1) == labels
+        hits, classes = (logits.argmax(1) == labels).cpu(), labels.cpu()
         if self.thorough:
             gallery, gallery_labels = self.collected("gallery")
             self.results = Results(logits, labels, gallery, gallery_labels)
-            self.results.intervals = intervals(len(hits), lambda weights: _accuracies(hits, labels, weights), len(hits))
-        return {"balanced_accuracy": _accuracies(hits, labels, torch.ones(1, len(hits)))["balanced_accuracy"][0].to(logits)}
+            self.results.intervals = intervals(len(hits), lambda weights: _accuracies(hits, classes, weights), len(hits))
+        return {"balanced_accuracy": _accuracies(hits, classes, torch.ones(1, len(hits)))["balanced_accuracy"][0].to(logits)}
 
 
 def _accuracies(hits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
     """Return both accuracies (R,) of hits (N,), counted by weights (R, N)."""
     of_class = torch.nn.functional.one_hot(labels).to(weights)
-    weights = weights.to(labels.device)
     seen, recognised = weights @ of_class, (weights * hits) @ of_class
     return {
         "accuracy": recognised.sum(1) / seen.sum(1),

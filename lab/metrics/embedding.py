@@ -74,7 +74,7 @@ class EmbeddingMetrics(Collected):
 
     def probability(self, distances: Tensor) -> Tensor:
         """Return how probable it is that pairs at these distances (M,) are of one class, where half of all pairs are."""
-        return torch.sigmoid(self.offset - self.slope * distances)
+        return torch.sigmoid(self.offset.to(distances) - self.slope.to(distances) * distances)
 
     def compute(self) -> dict[str, Tensor]:
         """Return each score, a scalar in [0, 1], by name; NaN where the split cannot have it or an embedding is not finite."""
@@ -106,22 +106,25 @@ class EmbeddingMetrics(Collected):
         first, second, same = self.draw_pairs(labels, self.evaluation.num_pairs, generator)
         chunks = torch.arange(len(same)).split(max(1, MAX_CHUNK_ELEMENTS // embeddings.shape[1])) if len(same) else []
         parts = [self.pair_distance(embeddings[first[chunk]], embeddings[second[chunk]]).float() for chunk in chunks]
-        distances = torch.cat(parts) if parts else embeddings.new_zeros(0)
+        # What follows is scored on the CPU: it needs float64, which not every accelerator has.
+        distances, same = torch.cat(parts).cpu() if parts else torch.zeros(0), same.cpu()
         if calibrating and len(same):
             self.threshold.copy_(threshold_for(self.evaluation.operating_point, distances, same))
             for coefficient, value in zip((self.slope, self.offset), fit_probability(distances, same), strict=True):
                 coefficient.copy_(value)
+        threshold = self.threshold.cpu()
         if self.thorough and len(same):
+            first, second = first.cpu(), second.cpu()
             results.pairs = {"first": first, "second": second, "same": same, "distances": distances}
 
             def score(weights: Tensor) -> dict[str, Tensor]:
-                weights = weights.to(distances.device)
-                return verification_scores(error_rates(distances, same, weights[:, first] * weights[:, second]), self.threshold)
+                return verification_scores(error_rates(distances, same, weights[:, first] * weights[:, second]), threshold)
 
             # Images are drawn anew, not pairs, which are not independent where they share an image (Owen, "The pigeonhole
             # bootstrap", 2007): a pair counts as often as the product of what its images do.
             results.intervals |= intervals(len(labels), score, len(labels) + 6 * len(same))
-        return verification_scores(error_rates(distances, same), self.threshold)
+        scores = verification_scores(error_rates(distances, same), threshold)
+        return {name: value.float().to(embeddings.device) for name, value in scores.items()}
 
     def _search(
         self, embeddings: Tensor, labels: Tensor, gallery: Tensor | None, gallery_labels: Tensor | None
