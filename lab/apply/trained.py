@@ -73,7 +73,7 @@ class Trained:
             )
         try:
             preparation = Preparation.from_state(state)
-            model = load(path, **arguments)
+            model = load(path, **arguments).requires_grad_(False)
         except ValueError as error:
             stranger = re.search(r" names (\S+)\.[^.\s]+, which is not a known class.* import it first$", str(error))
             raise ValueError(f"{error}: --trust {stranger[1]}" if stranger else str(error)) from error

@@ -46,7 +46,7 @@ def read_pairs(table: Path) -> list[Pair]:
             columns = rows.fieldnames or []
             missing = [name for name in ("first", "second") if name not in columns]
             if missing:
-                found = ", ".join(columns) or "empty"
+                found = ",".join(columns) or "empty"
                 raise ValueError(
                     f"{table} has no column {missing[0]}: its first line must be first,second,same, and is {found}"
                 )
