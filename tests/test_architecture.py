@@ -11,6 +11,7 @@ MAY_IMPORT = {
     "metrics": {"metrics"},
     "plots": {"plots"},
     "models": {"models", "nets", "losses", "metrics"},
+    "apply": {"apply", "data", "metrics", "models", "plots"},  # which nothing but scripts/ imports
     "callbacks": {"callbacks", "metrics", "plots"},
     "config_files": set(),
     "explain": {"config_files"},

@@ -53,7 +53,7 @@ def list_pictures(folder: Path) -> list[PictureFile]:
         ValueError: if there are files, but none with the ending of a picture, or one of these cannot be opened, or there is
             one in a format that is not read.
     """
-    files = list(_files(folder, set()))
+    files = list_files(folder)
     for path in files:
         if path.suffix.lower() in NOT_READ:
             raise ValueError(f"{path} cannot be read: {path.suffix} is not supported; convert it to JPEG or PNG")
@@ -61,6 +61,11 @@ def list_pictures(folder: Path) -> list[PictureFile]:
     if files and not pictures:
         raise ValueError(f"{folder} has files, such as {files[0].name}, but none that ends in {', '.join(sorted(ENDINGS))}")
     return sorted(_picture_file(path, folder) for path in pictures)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return what is no folder in a folder and below, but for what is hidden; each folder is gone into once."""
+    return list(_files(folder, set()))
 
 
 def _picture_file(path: Path, folder: Path) -> PictureFile:

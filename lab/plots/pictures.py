@@ -84,6 +84,8 @@ def query_rows(
     neighbor_captions: Sequence[Sequence[str]],
     right: Values,
     title: str = "Queries and their nearest images",
+    summary: str | None = None,
+    max_neighbors: int = MAX_NEIGHBORS,
 ) -> Figure:
     """Draw queries, each with the images that are nearest to it, at most 16 with 8; right and wrong ones look different.
 
@@ -92,6 +94,8 @@ def query_rows(
         query_captions: of each query; neighbor_captions: of each query, those of its K images. Two lines are shown.
         right: bool (Q, K), whether an image is of its query's class.
         title: what is searched by what.
+        summary: what is found, and what right means; None for how often the nearest image is right.
+        max_neighbors: shown of each query at most.
     """
     asked, marks = as_batch(queries), booleans(right)
     if len(asked) == 0 or marks.size == 0:
@@ -99,10 +103,11 @@ def query_rows(
     marks = marks.reshape(len(asked), -1)
     found = as_batch(neighbors).reshape(-1, *asked.shape[1:]).reshape(*marks.shape, *asked.shape[1:])
     limits = range_of(asked, found)
-    rows, depth = min(MAX_QUERIES, len(asked)), min(MAX_NEIGHBORS, marks.shape[1])
+    rows, depth = min(MAX_QUERIES, len(asked)), min(max_neighbors, marks.shape[1])
     first = f"the first {rows} of " * (rows < len(asked))
     number = "1 query" if len(asked) == 1 else f"{len(asked):,} queries"
-    title = f"{readable(title)}: {first}{number}; the nearest image is right for {int(marks[:, 0].sum()):,}; "
+    summary = f"{first}{number}; the nearest image is right for {int(marks[:, 0].sum()):,}" if summary is None else summary
+    title = f"{readable(title)}: {readable(summary)}; "
     asked_for = [_caption(caption, None) for caption in query_captions[:rows]]
     called = [
         [_caption(text, bool(mark)) for text, mark in zip(texts[:depth], row[:depth], strict=True)]

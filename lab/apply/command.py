@@ -1,0 +1,129 @@
+"""What the commands on a checkpoint have in common: options, errors in one line, and an answer as a table or as JSON."""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAX_ROWS = 100  # of a table; all is in the JSON
+
+
+class Answer(Protocol):
+    """What a command found out."""
+
+    def record(self) -> dict[str, Any]:
+        """Return it in plain Python."""
+
+    def show(self, console: "Console") -> None:
+        """Print it for people."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command."""
+        self.exit(2, f"error: {' '.join(message.split())} (--help shows an example)\n")
+
+
+def command_line(description: str, examples: str) -> OneLineParser:
+    """Return a parser of a checkpoint and the options that all commands have.
+
+    Args:
+        description: what the command answers.
+        examples: commands to type, one a line.
+    """
+    parser = OneLineParser(
+        description=description,
+        epilog="examples:\n" + "\n".join(f"  python scripts/{line}" for line in examples.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the checkpoint, such as RUN/checkpoints/best.ckpt")
+    every = parser.add_argument_group("options of all commands")
+    every.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="where to compute (auto: GPU if any)")
+    every.add_argument("--batch_size", type=positive, default=256, metavar="N", help="pictures at a time (256)")
+    every.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    every.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    every.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help="import this module first: the checkpoint's own classes"
+    )
+    return parser
+
+
+def positive(text: str) -> int:
+    """Return a whole number above 0."""
+    number = int(text) if text.strip().isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return number
+
+
+def run(parser: OneLineParser, work: Callable[[argparse.Namespace], Answer]) -> None:
+    """Parse the command line, do the work and print what comes of it; what a user got wrong ends it with exit code 2.
+
+    ``work`` imports what it needs by itself: PyTorch takes seconds, of which neither ``--help`` nor a mistake should know.
+    """
+    options = parser.parse_intermixed_args()  # pictures may be named before options and behind them
+    warnings.filterwarnings("ignore", module="lightning")  # its own deprecations
+    try:
+        for module in options.trust:
+            _import_trusted(module)
+        answer = work(options)
+        if options.json:
+            print(json.dumps(_defined(answer.record()), allow_nan=False))
+        else:
+            from rich.console import Console
+
+            answer.show(Console(highlight=False, markup=False))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever was reading, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
+        if options.debug:
+            raise
+        print(f"error: {printable(_in_one_line(error))}", file=sys.stderr)
+        sys.exit(2)
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal would obey or could not show, as there may be in the name of a file."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _import_trusted(module: str) -> None:
+    """Import a module that the user has named, from the working directory too, as with ``python -m``."""
+    import torch  # noqa: F401  before any file in the working directory can take the place of something that it needs
+
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise ValueError(f"--trust {module}: it cannot be imported ({type(error).__name__}: {error})") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+
+
+def _defined(value: Any) -> Any:
+    """Replace numbers that JSON does not have by null."""
+    if isinstance(value, dict):
+        return {key: _defined(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
