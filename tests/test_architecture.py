@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "metrics": {"metrics"},
     "plots": {"plots"},
     "models": {"models", "nets", "losses", "metrics"},
-    "apply": {"apply", "data", "metrics", "models", "plots"},  # which nothing but scripts/ imports
+    "apply": {"apply", "data", "metrics", "models", "plots"},  # which only scripts/ and the demo import
     "callbacks": {"callbacks", "metrics", "plots"},
     "config_files": set(),
     "explain": {"config_files"},
@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "runs": set(),
     "arguments": set(),
     "report": {"report", "arguments", "plots", "runs"},
-    "demo": {"demo", "arguments", "data", "metrics", "models"},
+    "demo": {"apply", "arguments", "data", "demo"},
     "preflight": {"config_files", "models"},
     "cli": {"callbacks", "config_files", "data", "explain", "models", "preflight", "refusals", "runs"},
     "commands": {"cli", "models", "runs"},

@@ -51,9 +51,9 @@ def test_two_pictures_are_compared_as_the_model_itself_would(checkpoints: dict[s
     tried = TriedModel.load(checkpoints["siamese"])
     first, second = (tried.read(pictures / name) for name in ("0.png", "1.png"))
     found = tried.compare(first, second)
-    seen = [tried.preparation.normalize(image.float().unsqueeze(0) / 255) for image in (first, second)]
+    seen = [tried.trained.preparation.normalize(image.float().unsqueeze(0) / 255) for image in (first, second)]
     with torch.no_grad():
-        expected = torch.dist(*(tried.model(image)[0] for image in seen)).item()
+        expected = torch.dist(*(tried.trained.model(image)[0] for image in seen)).item()
     assert found.distance == pytest.approx(expected, rel=1e-4)
     assert math.isfinite(found.threshold)
     assert tried.compare(first, first).distance == pytest.approx(0, abs=1e-3)
@@ -63,7 +63,7 @@ def test_two_pictures_are_compared_as_the_model_itself_would(checkpoints: dict[s
 def test_the_probabilities_of_the_classes_add_up_to_one(checkpoints: dict[str, Path], pictures: Path) -> None:
     tried = TriedModel.load(checkpoints["classifier"])
     probabilities = tried.classify(tried.read(pictures / "0.png"))
-    assert list(probabilities) == tried.preparation.class_names
+    assert list(probabilities) == tried.trained.preparation.class_names
     assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 

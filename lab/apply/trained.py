@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lab.apply.reading import PictureBatch, read_batches
-from lab.data.preparation import Preparation
+from lab.data.preparation import Preparation, scaled
 from lab.metrics import ClassificationMetrics, EmbeddingMetrics
 from lab.models import Family, load, read_checkpoint
 
@@ -149,7 +149,7 @@ class Trained:
         # The same numbers on all devices: a GPU would round the factors of convolutions to 10 bits.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             try:
-                outputs: Tensor = self.model(self.preparation.normalize(images.to(self.device).float().div_(255)))
+                outputs: Tensor = self.model(self.preparation.normalize(scaled(images.to(self.device))))
             except torch.OutOfMemoryError as error:
                 raise ValueError(f"there is too little memory for {len(images)} pictures: --batch_size 32, say") from error
         outputs = outputs.float().cpu()
