@@ -45,6 +45,7 @@ def test_an_index_holds_every_picture_and_what_it_was_made_by(script: Script, fo
         "labels": 2,
         "skipped": [],
     }
+    assert (folder / "my.safetensors").stat().st_mode == (folder / "model.ckpt").stat().st_mode
     embeddings = load_file(folder / "my.safetensors")["embeddings"]
     assert embeddings.dtype == torch.float32
     expected = outputs(folder / "model.ckpt", [folder / "pictures" / name for name in NAMES])

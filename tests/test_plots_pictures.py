@@ -141,6 +141,9 @@ def test_queries_are_drawn_up_to_sixteen_with_eight_neighbors_and_without_any_it
     figure = plots.query_rows(*arguments, torch.ones(20, 10))
     assert len(_arrays(figure)) == 16 * 9
     assert "the first 16 of 20 queries; the nearest image is right for 20" in _texts(figure)[0]
+    figure = plots.query_rows(*arguments, torch.ones(20, 10), summary="all there are", max_neighbors=9)
+    assert len(_arrays(figure)) == 16 * 10
+    assert "Queries and their nearest images: all there are; black is" in _texts(figure)[0]
     assert "no queries" in _texts(plots.query_rows([], [], [], [], []))
     none = plots.query_rows(_images(2, 1, 2, 2), _images(2, 0, 1, 2, 2), ["a", "b"], [[], []], torch.ones(2, 0))
     assert "no images were found" in _texts(none)

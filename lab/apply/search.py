@@ -137,7 +137,7 @@ def _picture(trained: Trained, found: Found) -> bytes:
     shown = found.hits[:MAX_SHOWN]
     captions = [f"{hit.distance:.3f}, " + ("the query" if hit.is_query else hit.label or Path(hit.file).name) for hit in shown]
     told = found.threshold == found.threshold
-    of = f"the {len(shown)} nearest of {found.num_searched:,} pictures"
+    meaning = f"✓ up to {found.threshold:.3g}, called the same" if told else "there is no threshold, so none is called the same"
     figure = plots.query_rows(
         seen(found.query, True)[None],
         torch.stack([seen(Path(hit.path), False) for hit in shown])[None],
@@ -145,7 +145,7 @@ def _picture(trained: Trained, found: Found) -> bytes:
         [captions],
         [[bool(hit.same) for hit in shown]],
         f"By {trained.path.name}",
-        summary=of + (f"; ✓ up to {found.threshold:.3g}, called the same" if told else "; there is no threshold"),
+        summary=f"the {len(shown)} nearest of {found.num_searched:,} pictures; {meaning}",
         max_neighbors=MAX_SHOWN,
     )
     return plots.png_bytes(figure)

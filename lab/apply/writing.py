@@ -26,11 +26,13 @@ def whole_file(path: Path, ending: str) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         unfinished.open("xb").close()
+        mode = unfinished.stat().st_mode  # by the user's umask; safetensors would let nobody else read the file
     except OSError as error:
         reason = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ValueError(f"{path} cannot be written: {reason}") from error
     try:
         yield unfinished
+        unfinished.chmod(mode)
         unfinished.replace(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
