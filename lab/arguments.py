@@ -1,35 +1,46 @@
 """A command line of few options, whose mistakes end it with one line and exit code 2, as those of fit.py do."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class Arguments(argparse.ArgumentParser):
     """A parser without the usage in its errors, and with ``--debug``."""
 
-    def __init__(self, description: str) -> None:
-        super().__init__(description=description, allow_abbrev=False)
+    def __init__(self, description: str, **settings: Any) -> None:
+        super().__init__(description=description, allow_abbrev=False, **settings)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(f"{message} (--help shows the options)")
+        """Say in one line what is wrong, and end."""
+        self.exit(2, f"error: {printable(' '.join(message.split()))} (--help shows the options)\n")
 
 
 def run_command(command: Callable[[], None]) -> None:
     """Run a command; what a user got wrong ends it with one line and exit code 2, unless ``--debug`` asks for more."""
     try:
         command()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever was reading, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         if "--debug" in sys.argv:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(_in_one_line(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal would obey or could not show, as there may be in the name of a file."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split())

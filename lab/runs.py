@@ -90,6 +90,8 @@ def print_next(run_folder: Path, record: dict[str, Any]) -> None:
         console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
         console.print(f"  python {_short(PROJECT / 'scripts' / 'report.py')} {_short(run_folder)}")
         console.print(f"  python {_short(PROJECT / 'scripts' / 'test.py')} --ckpt_path {checkpoint}")
+        script = "verify.py" if "test/pair_accuracy" in record else "predict.py"
+        console.print(f"  python {_short(PROJECT / 'scripts' / script)} {checkpoint} a.png b.png")
 
 
 def print_interrupted(run_folder: Path) -> None:

@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "metrics": {"metrics"},
     "plots": {"plots"},
     "models": {"models", "nets", "losses", "metrics"},
-    "apply": {"apply", "data", "metrics", "models", "plots"},  # which only scripts/ and the demo import
+    "apply": {"apply", "arguments", "data", "metrics", "models", "plots"},  # which only scripts/ and the demo import
     "callbacks": {"callbacks", "metrics", "plots"},
     "config_files": set(),
     "explain": {"config_files"},

@@ -3,12 +3,13 @@
 import argparse
 import importlib
 import json
-import os
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lab.arguments import Arguments, run_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,33 +27,23 @@ class Answer(Protocol):
         """Print it for people."""
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the command."""
-        self.exit(2, f"error: {' '.join(message.split())} (--help shows an example)\n")
-
-
-def command_line(description: str, examples: str) -> OneLineParser:
+def command_line(description: str, examples: str) -> Arguments:
     """Return a parser of a checkpoint and the options that all commands have.
 
     Args:
         description: what the command answers.
         examples: commands to type, one a line.
     """
-    parser = OneLineParser(
-        description=description,
+    parser = Arguments(
+        description,
         epilog="examples:\n" + "\n".join(f"  python scripts/{line}" for line in examples.strip().splitlines()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="the checkpoint, such as RUN/checkpoints/best.ckpt")
     every = parser.add_argument_group("options of all commands")
     every.add_argument("--device", choices=("cpu", "cuda", "auto"), default="auto", help="where to compute (auto: GPU if any)")
     every.add_argument("--batch_size", type=positive, default=256, metavar="N", help="pictures at a time (256)")
     every.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    every.add_argument("--debug", action="store_true", help="show the traceback of an error")
     every.add_argument(
         "--trust", action="append", default=[], metavar="MODULE", help="import this module first: the checkpoint's own classes"
     )
@@ -67,14 +58,15 @@ def positive(text: str) -> int:
     return number
 
 
-def run(parser: OneLineParser, work: Callable[[argparse.Namespace], Answer]) -> None:
+def run(parser: Arguments, work: Callable[[argparse.Namespace], Answer]) -> None:
     """Parse the command line, do the work and print what comes of it; what a user got wrong ends it with exit code 2.
 
     ``work`` imports what it needs by itself: PyTorch takes seconds, of which neither ``--help`` nor a mistake should know.
     """
     options = parser.parse_intermixed_args()  # pictures may be named before options and behind them
     warnings.filterwarnings("ignore", module="lightning")  # its own deprecations
-    try:
+
+    def command() -> None:
         for module in options.trust:
             _import_trusted(module)
         answer = work(options)
@@ -84,27 +76,8 @@ def run(parser: OneLineParser, work: Callable[[argparse.Namespace], Answer]) -> 
             from rich.console import Console
 
             answer.show(Console(highlight=False, markup=False))
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # whoever was reading, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
-        if options.debug:
-            raise
-        print(f"error: {printable(_in_one_line(error))}", file=sys.stderr)
-        sys.exit(2)
 
-
-def printable(text: str) -> str:
-    """Replace what a terminal would obey or could not show, as there may be in the name of a file."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def _in_one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return " ".join(str(error).split())
+    run_command(command)
 
 
 def _import_trusted(module: str) -> None:

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from lab.apply.command import printable
 from lab.apply.index import Contents, write_index
 from lab.apply.trained import Trained
 from lab.apply.writing import whole_file
+from lab.arguments import printable
 from lab.data.layout import NOT_READ, list_files
 from lab.data.pictures import ENDINGS
 

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lab.apply.command import MAX_ROWS, printable
+from lab.apply.command import MAX_ROWS
 from lab.apply.embed import pictures_in
 from lab.apply.trained import NO_THRESHOLD, Trained
+from lab.arguments import printable
 
 Verdict = Literal["class", "none of these", "undecided"]
 

@@ -10,11 +10,11 @@ from rich.table import Table
 from torch import Tensor
 
 from lab import plots
-from lab.apply.command import printable
 from lab.apply.index import Index
 from lab.apply.reading import read_one
 from lab.apply.trained import Trained
 from lab.apply.writing import whole_file
+from lab.arguments import printable
 
 MAX_SHOWN = 12  # in the picture
 

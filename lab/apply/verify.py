@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab.apply.command import MAX_ROWS, printable
+from lab.apply.command import MAX_ROWS
 from lab.apply.trained import Comparison, Trained
+from lab.arguments import printable
 
 
 @dataclass(frozen=True)
