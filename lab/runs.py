@@ -60,9 +60,17 @@ def _git(*arguments: str) -> str | None:
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a record whole or not at all."""
     unfinished = path.with_suffix(".unfinished")
-    defined = {key: None if value != value else value for key, value in record.items()}  # JSON has no NaN
-    unfinished.write_text(json.dumps(defined, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(_defined(record), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     unfinished.replace(path)
+
+
+def _defined(value: Any) -> Any:
+    """Replace numbers that JSON does not have by null."""
+    if isinstance(value, dict):
+        return {key: _defined(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
 def print_scores(title: str, scores: dict[str, float], intervals: dict[str, tuple[float, float]]) -> None:

@@ -59,6 +59,11 @@ def test_a_false_match_rate_is_kept_to_and_no_more_is_missed_than_it_costs(seed:
     assert missed == pytest.approx(min(allowed))
 
 
+def test_a_false_match_rate_that_is_allowed_is_not_used_up_for_nothing() -> None:
+    distances, same = torch.tensor([0.1, 0.2, *range(1, 21)]), torch.arange(22) < 2
+    assert threshold_for(0.1, distances, same).item() == pytest.approx(0.6)  # a larger one would match pairs of two classes
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_scaling_the_distances_scales_the_threshold_but_at_the_ends(point: OperatingPoint) -> None:
     distances, same = _pairs(7)

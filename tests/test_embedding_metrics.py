@@ -8,7 +8,7 @@ from torch import Tensor
 from lab.losses.distances import pair_distances
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics, Evaluation
-from lab.metrics.one_shot import draw_tasks, one_shot_hits
+from lab.metrics.one_shot import Tasks, draw_tasks, one_shot_hits
 from lab.metrics.retrieval import nearest_neighbor_hits, search_values
 from lab.metrics.verification import area_under_roc, equal_error_rate, error_rates
 
@@ -237,3 +237,35 @@ def test_the_threshold_is_kept_with_the_weights() -> None:
     again = EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"))
     again.load_state_dict(metrics.state_dict())
     assert again.threshold == metrics.threshold
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_low_precision_keeps_what_was_calibrated_exactly(dtype: torch.dtype) -> None:
+    metrics = _metrics()
+    metrics.threshold.fill_(0.73456)
+    metrics.slope.fill_(12345.678)
+    metrics.offset.fill_(70001.0)
+    parent = torch.nn.ModuleDict({"metrics": metrics, "layer": torch.nn.Linear(2, 2)}).to(dtype)
+    assert parent["layer"].weight.dtype == dtype
+    exactly = [torch.tensor(value) for value in (0.73456, 12345.678, 70001.0)]
+    assert [metrics.threshold, metrics.slope, metrics.offset] == exactly
+
+
+def test_official_trials_of_which_only_some_images_were_seen_are_not_scored() -> None:
+    embeddings, labels = _split(24)
+    for seen, scored in ((12, True), (5, False)):
+        metrics = _metrics()
+        metrics.trial_tasks = Tasks(torch.arange(6).view(2, 3, 1), torch.arange(6, 12).view(2, 3))
+        metrics.update(embeddings, labels)
+        metrics.update(embeddings[:seen], torch.arange(seen), part="trials")
+        assert ("one_shot_trials" in metrics.compute()) == scored
+
+
+@pytest.mark.parametrize("scale", [1e20, torch.inf, torch.nan])
+def test_what_has_diverged_has_no_scores_and_calibrates_nothing(scale: float) -> None:
+    embeddings, labels = _split(25)
+    metrics = _metrics()
+    metrics.calibrating = True
+    metrics.update(scale * embeddings, labels)
+    assert all(score.isnan() for score in metrics.compute().values())
+    assert metrics.threshold.isnan()

@@ -216,3 +216,13 @@ def test_an_episode_that_the_images_cannot_fill_is_refused(episodes: Episodes, s
 def test_an_episode_of_nothing_is_refused(arguments: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"data\.episodes needs 2 ways and 1 shot and query or more"):
         Episodes(**arguments)
+
+
+def test_training_images_are_evaluated_with_their_right_labels_in_the_order_of_the_gallery() -> None:
+    data = Synthetic(num_train_images=200, num_test_images=20, batch_size=20, label_noise=0.5, seed=1)
+    data.setup()
+    images, labels = data.evaluated("train")[:]
+    batches = list(data.test_dataloader()[1])
+    assert torch.equal(torch.cat([batch[0] for batch in batches]), images)
+    assert torch.equal(torch.cat([batch[1] for batch in batches]), labels)
+    assert labels.sort().values.tolist() == data.true_labels.sort().values.tolist()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -76,6 +76,9 @@ class Index:
                 part = file.get_slice("embeddings")
                 num, length = part.get_shape()
                 values: dict[str, Any] = {name: json.loads(metadata[name]) for name in Contents.__dataclass_fields__}
+                names = [*values["files"], *(label for label in values["labels"] if label is not None)]
+                if not all(isinstance(name, str) for name in names) or any(map(_leaves, values["files"])):
+                    raise ValueError("a file of it is not below its folder")
                 right = part.get_dtype() == "F32" and len(values["files"]) == len(values["labels"]) == num > 0
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path} is not an index of scripts/embed.py, or not whole: make it again") from error
@@ -111,3 +114,9 @@ class Index:
             for start in range(0, num, step):
                 part: Tensor = rows[start : start + step]
                 yield part
+
+
+def _leaves(file: str) -> bool:
+    """Return whether a name leads out of the folder that it is to be in."""
+    path = PurePosixPath(file)
+    return path.is_absolute() or ".." in path.parts

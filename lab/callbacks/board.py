@@ -73,6 +73,12 @@ class Board(Callback):
         if not trainer.is_global_zero:
             return
         scores = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+        try:
+            self._add_results(trainer, pl_module, scores)
+        except Exception as error:  # which must not cost the scores
+            log.warning("TensorBoard has no embedding or settings of this run: %s: %s", type(error).__name__, error)
+
+    def _add_results(self, trainer: Trainer, pl_module: LightningModule, scores: dict[str, float]) -> None:
         for board in boards(trainer):
             settings = yaml.safe_load(self.config.read_text(encoding="utf-8")) if self.config.is_file() else {}
             board.log_hyperparams(

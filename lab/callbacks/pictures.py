@@ -68,7 +68,7 @@ class Pictures(Callback):
         results: Results | None = metrics.results
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         # A data set of one's own need not say which image is which, and part of a test not be drawn.
-        known = hasattr(data, "evaluated") and results is not None and len(results.labels) == len(data.splits["test"])
+        known = hasattr(data, "evaluated") and results is not None and len(results.labels) == len(data.evaluated("test"))
         if not trainer.is_global_zero or results is None or not known:
             return
         from lab.callbacks import drawn

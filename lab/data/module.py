@@ -182,9 +182,8 @@ class ImageDataModule(LightningDataModule):
         return ClassBatches(labels, size, per_class, self.class_names, self.seed, **ranks)
 
     def _ranks(self) -> dict[str, int]:
-        if self.trainer is None:
-            return {}
-        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+        trainer = self.trainer
+        return {} if trainer is None else {"rank": trainer.global_rank, "world_size": trainer.world_size}
 
     def _loader(self, arrays: ImageArrays, batches: Batches) -> DataLoader[Batch]:
         # Its own generator: a loader otherwise takes a number from the global one each time it is iterated.
@@ -192,10 +191,11 @@ class ImageDataModule(LightningDataModule):
         return DataLoader(arrays, batch_size=None, sampler=batches, collate_fn=lambda batch: batch, generator=generator)
 
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
-        arrays = self.splits[{"images": "test", "gallery": "train"}.get(part, part)]
-        if part == "gallery" and self.label_noise:
-            arrays = arrays.select(torch.arange(len(arrays)), self.true_labels)
+        arrays = self._true({"images": "test", "gallery": "train"}.get(part, part))
         return self._loader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
+
+    def _true(self, split: str) -> ImageArrays:
+        return self.splits[split].select(torch.arange(len(self.splits[split])), self.true_labels if split == "train" else None)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random batches, or P x K batches where ``samples_per_class`` is given."""
@@ -203,8 +203,8 @@ class ImageDataModule(LightningDataModule):
         return self._loader(self.splits["train"], self._train_batches())
 
     def evaluated(self, part: str) -> ImageArrays:
-        """Return the uint8 images and the labels of ``test``, ``train`` or ``val`` in the order in which they are evaluated."""
-        return self.splits[part].select(evaluation_order(len(self.splits[part])))
+        """Return ``test``, ``train`` or ``val``, rightly labelled, in the order in which it is evaluated."""
+        return self._true(part).select(evaluation_order(len(self.splits[part])))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Every validation image once; no loader where they were joined to the training split."""

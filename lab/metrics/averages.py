@@ -11,11 +11,11 @@ class ExactMetric(Metric):
     """A metric that keeps its numbers in float32 where a model is converted to a lower precision."""
 
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> Any:
-        before = {name: tensor.dtype for name, tensor in self._numbers()}
+        before = dict(self._numbers())
         super()._apply(fn, exclude_state)
         for name, number in self._numbers():
-            if number.dtype.itemsize < before[name].itemsize:
-                setattr(self, name, number.to(before[name]))
+            if number.dtype.itemsize < before[name].dtype.itemsize:  # the number itself, not what rounding has left of it
+                setattr(self, name, before[name].to(number.device))
         return self
 
     def _numbers(self) -> list[tuple[str, Tensor]]:

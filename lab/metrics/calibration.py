@@ -41,7 +41,7 @@ def threshold_for(operating_point: OperatingPoint, distances: Tensor, same: Tens
     elif operating_point == "equal_error":
         place = int((false_match - false_non_match).abs().argmin())
     else:
-        place = int((false_match <= operating_point).sum()) - 1
+        place = int(false_non_match.masked_fill(false_match > operating_point, torch.inf).argmin())
     values = rates.thresholds
     if place == 0:
         return (values[1] - 1.0).to(distances)

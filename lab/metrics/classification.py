@@ -31,8 +31,8 @@ class ClassificationMetrics(Collected):
 
 def _accuracies(hits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
     """Return both accuracies (R,) of hits (N,), counted by weights (R, N)."""
-    of_class = torch.nn.functional.one_hot(labels).to(weights)
-    seen, recognised = weights @ of_class, (weights * hits) @ of_class
+    empty = weights.new_zeros(len(weights), int(labels.max()) + 1)
+    seen, recognised = (empty.index_add(1, labels, counted) for counted in (weights, weights * hits))
     return {
         "accuracy": recognised.sum(1) / seen.sum(1),
         "balanced_accuracy": (recognised / seen).nanmean(1),  # of the classes that there are

@@ -17,6 +17,7 @@ from lab.metrics.verification import error_rates, verification_scores
 PairDraw = Callable[[Tensor, int, torch.Generator], tuple[Tensor, Tensor, Tensor]]
 PairDistance = Callable[[Tensor, Tensor], Tensor]
 MAX_CHUNK_ELEMENTS = 2**24
+LARGEST = 1e15  # of a coordinate whose square a sum can hold in float32
 # What is scored every epoch; a test scores all there is.
 EVERY_EPOCH = ("auc", "eer", "pair_accuracy", "recall@1", "map@r", "nearest_neighbor_accuracy")
 
@@ -82,10 +83,9 @@ class EmbeddingMetrics(Collected):
         assert embeddings is not None and labels is not None
         gallery, gallery_labels = self.collected("gallery")
         results = Results(embeddings, labels, gallery, gallery_labels)
-        # Scores of what has diverged would be those of the order in which NaNs are sorted.
-        finite = all(
-            bool(seen.isfinite().all()) for seen in (embeddings, gallery, self.collected("trials")[0]) if seen is not None
-        )
+        # Scores of what has diverged, also of squares that are no more finite, would be those of the order of NaNs.
+        seen = [outputs for outputs in (embeddings, gallery, self.collected("trials")[0]) if outputs is not None]
+        finite = all(bool((outputs.abs() < LARGEST).all()) for outputs in seen)
         if not finite:
             embeddings, gallery = torch.zeros_like(embeddings), None if gallery is None else torch.zeros_like(gallery)
         scores = self._verify(embeddings, labels, results, calibrating=self.calibrating and finite)
@@ -124,6 +124,8 @@ class EmbeddingMetrics(Collected):
             # bootstrap", 2007): a pair counts as often as the product of what its images do.
             results.intervals |= intervals(len(labels), score, len(labels) + 6 * len(same))
         scores = verification_scores(error_rates(distances, same), threshold)
+        for name in [name for name, value in scores.items() if value.isnan()]:  # what so few pairs cannot tell has no interval
+            results.intervals.pop(name, None)
         return {name: value.float().to(embeddings.device) for name, value in scores.items()}
 
     def _search(
@@ -148,9 +150,14 @@ class EmbeddingMetrics(Collected):
             if tasks is not None:
                 values[f"one_shot_{name}"] = self._hits(embeddings, tasks)
         trials, numbers = self.collected("trials")
-        if trials is not None and numbers is not None and self.trial_tasks is not None:
+        if trials is not None and numbers is not None and self.trial_tasks is not None and self._are_all(numbers):
             values["one_shot_trials"] = self._hits(trials[numbers.argsort()], self.trial_tasks)
         return values
+
+    def _are_all(self, numbers: Tensor) -> bool:
+        """Return whether the images of all trials were seen, and not those of a part of a test."""
+        assert self.trial_tasks is not None
+        return len(numbers) > max(int(places.max()) for places in self.trial_tasks)
 
     def _hits(self, embeddings: Tensor, tasks: Tasks) -> Tensor:
         hits = one_shot_hits(embeddings, tasks, self.pair_distance, averaging=self.search is not None)

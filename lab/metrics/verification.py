@@ -21,6 +21,7 @@ class ErrorRates:
         false_match_rate: float64 (..., K), rising from 0 to 1; NaN where there is no pair of two classes.
         false_non_match_rate: float64 (..., K), falling from 1 to 0; NaN where there is no pair of one class.
         num_same, num_different: (..., 1), the pairs of either kind, as they are weighted.
+        num_pairs_of_two: the pairs of two classes, whatever their weight.
     """
 
     thresholds: Tensor
@@ -28,6 +29,7 @@ class ErrorRates:
     false_non_match_rate: Tensor
     num_same: Tensor
     num_different: Tensor
+    num_pairs_of_two: int
 
     def at(self, threshold: Tensor) -> tuple[Tensor, Tensor]:
         """Return the false match rate and the false non-match rate, (...), at a threshold."""
@@ -53,7 +55,8 @@ def error_rates(distances: Tensor, same: Tensor, weights: Tensor | None = None) 
         counts.append(torch.nn.functional.pad(matched, (1, 0)))
     (matched_same, num_same), (matched_different, num_different) = ((count, count[..., -1:]) for count in counts)
     thresholds = torch.cat([values.new_full((1,), -torch.inf), values[last_of_its_value]])
-    return ErrorRates(thresholds, matched_different / num_different, 1 - matched_same / num_same, num_same, num_different)
+    rates = matched_different / num_different, 1 - matched_same / num_same
+    return ErrorRates(thresholds, *rates, num_same, num_different, int((~same).sum()))
 
 
 def area_under_roc(rates: ErrorRates) -> Tensor:
@@ -76,7 +79,8 @@ def non_match_rate_at(rates: ErrorRates, false_match_rate: float) -> Tensor:
     allowed = rates.false_match_rate <= false_match_rate
     last = allowed.sum(-1, keepdim=True).sub(1).clamp(min=0)
     rate = rates.false_non_match_rate.gather(-1, last).squeeze(-1)
-    return rate.where(rates.num_different.squeeze(-1) * false_match_rate > 1 - 1e-9, torch.nan)
+    # Of replicates of a bootstrap, about half count fewer pairs than there are: only the number of all is asked.
+    return rate if rates.num_pairs_of_two * false_match_rate > 1 - 1e-9 else torch.full_like(rate, torch.nan)
 
 
 def verification_scores(rates: ErrorRates, threshold: Tensor) -> dict[str, Tensor]:
