@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lab.data.layout import list_pictures
+from lab.apply.embed import pictures_in
 
 SHOWN_EVERY = 50
 
@@ -56,12 +56,12 @@ class Gallery:
         Raises:
             ValueError: if there is none that can be read.
         """
-        files = list_pictures(folder)
+        files = pictures_in(folder)
         names, embeddings, images = [], [], []
         for number, file in enumerate(files, start=1):
             try:
-                images.append(model.read(file.path))
-                names.append(file.name)
+                images.append(model.read(file))
+                names.append(file.relative_to(folder).as_posix())
             except ValueError as error:
                 print(f"left out: {error}", file=sys.stderr)
             if number % SHOWN_EVERY == 0 or number == len(files):

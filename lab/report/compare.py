@@ -12,8 +12,14 @@ from lab.report.words import meaning
 # Settings that say where a run is kept, not what it is.
 PLACES = ("name", "trainer.default_root_dir")
 SEED = "seed_everything"
-# Settings that decide which images are tested.
+# Settings that decide which images are tested, and what is asked of them.
 TEST_IMAGES = (
+    *(
+        f"data.{name}"
+        for name in ("noise", "num_test_images", "num_train_images", "num_classes_made", "stored_shape", "trials")
+    ),
+    *(f"model.evaluation.{name}" for name in ("num_pairs", "num_ways", "num_shots", "num_tasks")),
+    "trainer.limit_test_batches",
     "data",
     "data.classes",
     "data.folder",
@@ -141,7 +147,7 @@ def doubts(runs: dict[str, Run]) -> list[str]:
     """Say what makes a comparison of these runs less than fair."""
     said = []
     if not same_test_images(runs):
-        said.append("These runs were tested on different images, so no score is marked as the best.")
+        said.append("These runs were tested on different images, or asked differently, so no score is marked as the best.")
     for key, words in (("commit", "commits of the code"), ("versions", "versions of libraries")):
         if len({json.dumps(run.record.get(key), sort_keys=True) for run in runs.values() if run.record}) > 1:
             said.append(f"The runs were made with different {words}.")
@@ -155,6 +161,6 @@ def doubts(runs: dict[str, Run]) -> list[str]:
 
 
 def same_test_images(runs: dict[str, Run]) -> bool:
-    """Whether all runs were tested on images of the same data set and classes."""
+    """Whether all runs were tested on images of the same data set and classes, and asked the same of them."""
     settings = [settings_of(run) for run in runs.values() if run.scores]
     return len({tuple(one.get(key) for key in TEST_IMAGES) for one in settings}) <= 1

@@ -32,7 +32,7 @@ MEANINGS: tuple[tuple[str, Meaning], ...] = (
     (r"fnmr@fmr([\d.e-]+)", Meaning("false non-match rate where at most {0} of different pairs are matched", "lower")),
     (
         r"one_shot_accuracy",
-        Meaning("share of images told right among several classes (20, or all) by one example of each"),
+        Meaning("share of images told right by an example (or num_shots) of each of 20 classes (or num_ways, or all)"),
     ),
     (r"one_shot_within_(\w+)", Meaning("one-shot accuracy where all classes of a task are of one {0}")),
     (r"one_shot_trials", Meaning("one-shot accuracy in the fixed trials of the data set")),
