@@ -28,7 +28,10 @@ def made_run(folder: Path, seed: int = 0, scores: dict[str, float] | None = None
     encoder = {"class_path": "lab.nets.ConvNet", "init_args": {"width": changes.pop("width", 32)}}
     config = {
         "seed_everything": seed,
-        "model": {"class_path": "lab.models.Triplet", "init_args": {"encoder": encoder}},
+        "model": {
+            "class_path": "lab.models.Triplet",
+            "init_args": {"encoder": encoder, "evaluation": changes.pop("asked", None)},
+        },
         "data": {"class_path": changes.pop("data", "lab.data.MNIST"), "init_args": {"batch_size": 80}},
         "name": folder.parent.name,
     }
@@ -234,6 +237,16 @@ def test_no_run_is_the_best_where_they_were_tested_on_different_images(tmp_path:
     page = _page(*same, other)
     assert 'class="star"' not in page
     assert "tested on different images" in page
+
+
+def test_no_run_is_the_best_where_the_same_images_were_asked_differently(tmp_path: Path) -> None:
+    scores = {"test/one_shot_accuracy": 0.9}
+    easy = made_run(tmp_path / "a" / "version_0", scores={"test/one_shot_accuracy": 0.95}, asked={"num_ways": 5})
+    hard = [
+        made_run(tmp_path / name / "version_0", scores=scores, asked={"num_ways": 20}, width=k) for k, name in enumerate("bc")
+    ]
+    assert 'class="star"' not in _page(easy, hard[0])
+    assert "or asked differently" in _page(easy, *hard)
 
 
 def test_the_best_of_an_error_rate_is_its_lowest(tmp_path: Path) -> None:
