@@ -19,7 +19,7 @@ class Arguments(argparse.ArgumentParser):
         self.exit(2, f"error: {printable(' '.join(message.split()))} (--help shows the options)\n")
 
 
-def run_command(command: Callable[[], None]) -> None:
+def run_command(command: Callable[[], None], user_errors: tuple[type[Exception], ...] = (ValueError, OSError)) -> None:
     """Run a command; what a user got wrong ends it with one line and exit code 2, unless ``--debug`` asks for more."""
     try:
         command()
@@ -28,7 +28,7 @@ def run_command(command: Callable[[], None]) -> None:
         sys.exit(130)
     except BrokenPipeError:  # whoever was reading, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
+    except user_errors as error:
         if "--debug" in sys.argv:
             raise
         print(f"error: {printable(_in_one_line(error))}", file=sys.stderr)

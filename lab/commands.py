@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lab.arguments import run_command
 from lab.cli import LabCLI, given
 from lab.models import read_checkpoint
 from lab.runs import discard_run_folder, environment, print_interrupted, print_next, print_scores, write_json
@@ -110,18 +111,10 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
 
 
 def _run(command: Callable[[], None]) -> None:
-    """Run a command; what a user got wrong ends it with one line and exit code 2, unless ``--debug`` asks for more."""
+    """Run a command of Lightning's as ``run_command`` does."""
     sys.path.insert(0, str(Path.cwd()))  # where a user's own classes are looked for, as with python -m
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.backends.cudnn.deterministic = True  # so that the same command gives the same scores on a GPU too
     warnings.filterwarnings("ignore", module="lightning")  # advice on worker processes, and its own deprecations
-    try:
-        command()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except USER_ERRORS as error:
-        if "--debug" in sys.argv:
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    run_command(command, USER_ERRORS)

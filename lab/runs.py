@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -12,6 +11,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from lab.writing import json_text, whole_file
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -59,18 +60,8 @@ def _git(*arguments: str) -> str | None:
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a record whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(_defined(record), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    unfinished.replace(path)
-
-
-def _defined(value: Any) -> Any:
-    """Replace numbers that JSON does not have by null."""
-    if isinstance(value, dict):
-        return {key: _defined(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(item) for item in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json_text(record, indent=2) + "\n", encoding="utf-8")
 
 
 def print_scores(title: str, scores: dict[str, float], intervals: dict[str, tuple[float, float]]) -> None:

@@ -10,10 +10,10 @@ EXAMPLES = "embed.py RUN/checkpoints/best.ckpt ~/pictures -o index.safetensors"
 
 def work(options: Namespace) -> Answer:
     """Embed the folder."""
-    from lab.apply.embed import embed_folder
+    from lab.apply.embed import write_embedded
     from lab.apply.trained import Trained
 
-    return embed_folder(Trained.load(options.checkpoint, options.device, options.batch_size), options.folder, options.output)
+    return write_embedded(Trained.load(options.checkpoint, options.device, options.batch_size), options.folder, options.output)
 
 
 if __name__ == "__main__":

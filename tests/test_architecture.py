@@ -11,18 +11,20 @@ MAY_IMPORT = {
     "metrics": {"metrics"},
     "plots": {"plots"},
     "models": {"models", "nets", "losses", "metrics"},
-    "apply": {"apply", "arguments", "data", "metrics", "models", "plots"},  # which only scripts/ and the demo import
-    "callbacks": {"callbacks", "metrics", "plots"},
+    "apply": {"apply", "arguments", "data", "metrics", "models", "plots", "writing"},  # which only scripts/ and the demo import
+    "callbacks": {"callbacks", "configuration", "metrics", "plots", "writing"},
     "config_files": set(),
     "explain": {"config_files"},
     "refusals": set(),
-    "runs": set(),
+    "runs": {"writing"},
+    "writing": set(),
+    "configuration": set(),
     "arguments": set(),
-    "report": {"report", "arguments", "plots", "runs"},
+    "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
     "demo": {"apply", "arguments", "data", "demo"},
     "preflight": {"config_files", "models"},
     "cli": {"callbacks", "config_files", "data", "explain", "models", "preflight", "refusals", "runs"},
-    "commands": {"cli", "models", "runs"},
+    "commands": {"arguments", "cli", "models", "runs"},
 }
 
 

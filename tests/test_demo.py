@@ -9,10 +9,9 @@ import torch
 from conftest import Script
 from PIL import Image
 
+from lab.apply.trained import Trained
 from lab.data import Synthetic
 from lab.demo import words
-from lab.demo.gallery import Gallery
-from lab.demo.model import Comparison, TriedModel
 from lab.models import Classifier, Family, Siamese
 from lab.nets import MLP
 
@@ -47,53 +46,13 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_two_pictures_are_compared_as_the_model_itself_would(checkpoints: dict[str, Path], pictures: Path) -> None:
-    tried = TriedModel.load(checkpoints["siamese"])
-    first, second = (tried.read(pictures / name) for name in ("0.png", "1.png"))
-    found = tried.compare(first, second)
-    seen = [tried.trained.preparation.normalize(image.float().unsqueeze(0) / 255) for image in (first, second)]
-    with torch.no_grad():
-        expected = torch.dist(*(tried.trained.model(image)[0] for image in seen)).item()
-    assert found.distance == pytest.approx(expected, rel=1e-4)
-    assert math.isfinite(found.threshold)
-    assert tried.compare(first, first).distance == pytest.approx(0, abs=1e-3)
-    assert tried.compare(first, first).probability > found.probability
-
-
-def test_the_probabilities_of_the_classes_add_up_to_one(checkpoints: dict[str, Path], pictures: Path) -> None:
-    tried = TriedModel.load(checkpoints["classifier"])
-    probabilities = tried.classify(tried.read(pictures / "0.png"))
-    assert list(probabilities) == tried.trained.preparation.class_names
-    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
-
-
-def test_the_nearest_in_a_gallery_to_one_of_its_pictures_is_itself(
-    checkpoints: dict[str, Path], pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tried = TriedModel.load(checkpoints["siamese"])
-    gallery = Gallery.embed(pictures, tried)
-    errors = capsys.readouterr().err
-    assert "broken.png cannot be read" in errors
-    assert "gallery: 6 of 6 pictures embedded" in errors
-    assert (len(gallery.names), gallery.num_skipped) == (5, 1)
-    found = gallery.nearest(tried.read(pictures / "3.png"), tried, 3)
-    assert [found[0].name, len(found)] == ["3.png", 3]
-    assert [one.distance for one in found] == sorted(one.distance for one in found)
-
-
-def test_a_gallery_without_a_readable_picture_is_refused(checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(ValueError, match="no picture that can be read"):
-        Gallery.embed(tmp_path, TriedModel.load(checkpoints["siamese"]))
-
-
 @pytest.mark.parametrize(
     ("distance", "threshold", "said"),
     [(0.5, 1.0, "✓ Same class"), (1.0, 1.0, "✓ Same class"), (1.5, 1.0, "✗ Different classes"), (-2.0, -1.0, "✓ Same class"),
      (0.5, math.nan, "has no threshold"), (math.nan, 1.0, "no finite numbers")],
 )  # fmt: skip
 def test_the_verdict_is_said_in_words(distance: float, threshold: float, said: str) -> None:
-    assert said in words.verdict(Comparison(distance, threshold, 0.5, "Euclidean distance"))
+    assert said in words.verdict(distance, threshold, 0.5)
 
 
 def test_what_is_said_of_a_file_is_escaped_and_does_not_name_its_copy() -> None:
@@ -106,14 +65,34 @@ def test_only_what_was_uploaded_is_read(checkpoints: dict[str, Path], pictures: 
     pytest.importorskip("gradio", reason="Gradio is not installed: pip install -e '.[demo]'")
     from lab.demo.page import _read
 
-    tried = TriedModel.load(checkpoints["siamese"])
+    trained = Trained.load(checkpoints["siamese"])
     sent: dict[str, Any] = {"path": str(pictures / "0.png")}
-    assert _read(tried, sent, pictures, "It")[1] == ""
-    image, said = _read(tried, sent, pictures / "elsewhere", "It")
+    assert _read(trained, sent, pictures, "It")[1] == ""
+    image, said = _read(trained, sent, pictures / "elsewhere", "It")
     assert image is None
     assert "was not uploaded here" in said
-    assert "cannot be read" in _read(tried, {"path": str(pictures / "broken.png")}, pictures, "It")[1]
-    assert _read(tried, None, pictures, "It") == (None, "")
+    assert "cannot be read" in _read(trained, {"path": str(pictures / "broken.png")}, pictures, "It")[1]
+    assert _read(trained, None, pictures, "It") == (None, "")
+
+
+def test_a_model_that_has_diverged_is_said_to_have_on_the_page(
+    checkpoints: dict[str, Path], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio", reason="Gradio is not installed: pip install -e '.[demo]'")
+    from lab.demo import page as made
+
+    checkpoint = torch.load(checkpoints["siamese"], weights_only=True)
+    for name, value in checkpoint["state_dict"].items():
+        if name.startswith("encoder."):
+            value.fill_(math.nan)
+    torch.save(checkpoint, tmp_path / "diverged.ckpt")
+    answers = []
+    monkeypatch.setattr(made, "_when_changed", lambda upload, answer, *_: answers.append(made.told(answer, 3)))
+    made.page(Trained.load(tmp_path / "diverged.ckpt"), None, pictures)
+    sent = {"path": str(pictures / "0.png")}
+    *shown, said = answers[0](sent, sent)
+    assert shown == [None, None]
+    assert "its training has diverged" in said
 
 
 @pytest.mark.parametrize(

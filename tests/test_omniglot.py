@@ -408,6 +408,7 @@ def test_where_there_are_no_trials_the_test_is_without(root: Path) -> None:
     [
         (None, "there is no"),
         ("run01/test/item01.png\n", "must name two files of its run"),
+        ("run01/../../item01.png run01/training/class01.png\n" * 3, "must name two files of its run"),
         ("run01/test/item01.png run02/training/class01.png\n" * 3, "must name two files of its run"),
         ("run01/test/item01.png run01/training/class01.png\n" * 3, "an example of its own"),
     ],

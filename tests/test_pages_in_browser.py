@@ -18,7 +18,7 @@ from conftest import PROJECT
 from PIL import Image
 
 from lab.callbacks import drawn
-from lab.report.page import page_of, write_page
+from lab.report.page import page_of
 from lab.report.run import read_run
 
 
@@ -64,7 +64,7 @@ def _check(opened: Any, said: list[str], asked: list[str], width: int) -> None:
 def test_the_page_of_a_run_shows_its_scores_and_pictures_on_a_phone_and_on_a_desk(
     browser: Any, run: Path, tmp_path: Path, width: int
 ) -> None:
-    write_page(page_of([read_run(run)]), tmp_path / "report.html")
+    (tmp_path / "report.html").write_text(page_of([read_run(run)]), encoding="utf-8")
     assert (tmp_path / "report.html").stat().st_size < 4_000_000
     opened, said, asked = _opened(browser, tmp_path / "report.html", width)
     text = opened.inner_text("body")
@@ -84,7 +84,7 @@ def comparison(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(run, other, ignore=shutil.ignore_patterns("*.ckpt", "events*"))
     config = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(config.replace("margin: 5.0", "margin: 1.5"))
-    write_page(page_of([read_run(run), read_run(other)]), folder / "report.html")
+    (folder / "report.html").write_text(page_of([read_run(run), read_run(other)]), encoding="utf-8")
     return folder / "report.html"
 
 
@@ -98,7 +98,7 @@ def test_a_comparison_names_its_runs_and_the_setting_in_which_they_differ(browse
 
 
 def test_on_paper_nothing_is_collapsed(browser: Any, run: Path, tmp_path: Path) -> None:
-    write_page(page_of([read_run(run)]), tmp_path / "report.html")
+    (tmp_path / "report.html").write_text(page_of([read_run(run)]), encoding="utf-8")
     opened, _, _ = _opened(browser, tmp_path / "report.html", 800)
     assert opened.evaluate("document.querySelector('.file').checkVisibility({contentVisibilityAuto: true})") is False
     opened.emulate_media(media="print")

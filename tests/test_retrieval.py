@@ -167,6 +167,8 @@ def test_no_more_distances_are_held_at_once_than_a_chunk_may_have(monkeypatch: p
     chunks = list(retrieval._distance_chunks(embeddings, labels, embeddings, labels))
     assert all(distances.numel() <= 200 for distances, _, _ in chunks)
     assert torch.equal(torch.cat([rows for _, _, rows in chunks]), torch.arange(len(labels)))
+    smaller = list(retrieval._distance_chunks(embeddings, labels, embeddings, labels, beside=39))
+    assert max(len(distances) for distances, _, _ in smaller) == 2  # of 61 + 39 numbers each
 
 
 @pytest.mark.parametrize("seed", SEEDS)

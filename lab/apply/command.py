@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import json
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.arguments import Arguments, run_command
+from lab.writing import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def run(parser: Arguments, work: Callable[[argparse.Namespace], Answer]) -> None
             _import_trusted(module)
         answer = work(options)
         if options.json:
-            print(json.dumps(_defined(answer.record()), allow_nan=False))
+            print(json_text(answer.record()))
         else:
             from rich.console import Console
 
@@ -91,12 +91,3 @@ def _import_trusted(module: str) -> None:
         raise ValueError(f"--trust {module}: it cannot be imported ({type(error).__name__}: {error})") from error
     finally:
         sys.path.remove(str(Path.cwd()))
-
-
-def _defined(value: Any) -> Any:
-    """Replace numbers that JSON does not have by null."""
-    if isinstance(value, dict):
-        return {key: _defined(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(item) for item in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lab.apply.index import Contents, write_index
 from lab.apply.trained import Trained
-from lab.apply.writing import whole_file
 from lab.arguments import printable
 from lab.data.layout import NOT_READ, list_files
 from lab.data.pictures import ENDINGS
+from lab.writing import whole_file
 
 
 @dataclass(frozen=True)
@@ -58,28 +58,33 @@ def pictures_in(folder: Path) -> list[Path]:
     return pictures
 
 
-def embed_folder(trained: Trained, folder: Path, output: Path) -> Embedded:
-    """Embed all pictures in a folder that can be read; the index is written whole or not at all.
+@dataclass(frozen=True)
+class EmbeddedFolder:
+    """The pictures in a folder and below that could be read.
+
+    Args:
+        folder: where they are.
+        files: the path of each from there, with /.
+        embeddings: float32 (N, D).
+        skipped: what is wrong with each of the others.
+    """
+
+    folder: Path
+    files: list[str]
+    embeddings: Tensor
+    skipped: list[str]
+
+
+def embed_folder(trained: Trained, folder: Path) -> EmbeddedFolder:
+    """Embed all pictures in a folder and below; one that cannot be read is named on the standard error and left out.
 
     Raises:
-        ValueError: if the model has no embeddings, nothing can be read, or the index cannot be written.
+        ValueError: if the model has no embeddings, or no picture can be read.
     """
     _ = trained.metrics
     paths = pictures_in(folder)
-    with whole_file(output, ".safetensors") as unfinished:
-        embeddings, positions, skipped = _embed(trained, folder, paths)
-        if not positions:
-            raise ValueError(f"none of the {len(paths)} pictures in {folder} can be read, such as: {skipped[0]}")
-        contents = Contents.of(trained, folder, [paths[position].relative_to(folder).as_posix() for position in positions])
-        write_index(unfinished, embeddings, contents)
-    num_labels = len({label for label in contents.labels if label is not None})
-    return Embedded(output, len(positions), embeddings.shape[1], num_labels, skipped)
-
-
-def _embed(trained: Trained, folder: Path, paths: list[Path]) -> tuple[Tensor, list[int], list[str]]:
-    """Return the embeddings (N, D), the positions of their pictures, and what is wrong with the others."""
     parts: list[Tensor] = []
-    positions: list[int] = []
+    files: list[str] = []
     skipped: list[str] = []
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -89,9 +94,25 @@ def _embed(trained: Trained, folder: Path, paths: list[Path]) -> tuple[Tensor, l
         for batch, outputs in trained.batches(paths):
             if batch.positions:
                 parts.append(outputs)
-            positions += batch.positions
+            files += [paths[position].relative_to(folder).as_posix() for position in batch.positions]
             for complaint in batch.broken.values():
                 skipped.append(complaint)
                 console.print(f"warning: {printable(complaint)}; skipped")
             bar.advance(task, len(batch.positions) + len(batch.broken))
-    return torch.cat(parts) if parts else torch.empty(0, 0), positions, skipped
+    if not parts:
+        raise ValueError(f"none of the {len(paths)} pictures in {folder} can be read, such as: {skipped[0]}")
+    return EmbeddedFolder(folder, files, torch.cat(parts), skipped)
+
+
+def write_embedded(trained: Trained, folder: Path, output: Path) -> Embedded:
+    """Embed a folder into an index, which is written whole or not at all.
+
+    Raises:
+        ValueError: as ``embed_folder`` does, and if the index cannot be written.
+    """
+    with whole_file(output, ".safetensors") as unfinished:
+        embedded = embed_folder(trained, folder)
+        contents = Contents.of(trained, folder, embedded.files)
+        write_index(unfinished, embedded.embeddings, contents)
+    num_labels = len({label for label in contents.labels if label is not None})
+    return Embedded(output, len(embedded.files), embedded.embeddings.shape[1], num_labels, embedded.skipped)

@@ -108,11 +108,10 @@ def predict(trained: Trained, files: Sequence[str], num: int) -> Predictions:
             "class, by --examples FOLDER"
         )
     probabilities = trained.classify([Path(file) for file in files])
-    names = trained.class_names + [f"class {label}" for label in range(len(trained.class_names), probabilities.shape[1])]
     best, labels = probabilities.sort(dim=1, descending=True, stable=True)
     predictions = []
     for file, values, chosen in zip(files, best[:, :num].tolist(), labels[:, :num].tolist(), strict=True):
-        guesses = [Guess(names[label], value) for value, label in zip(values, chosen, strict=True)]
+        guesses = [Guess(trained.name_of(label), value) for value, label in zip(values, chosen, strict=True)]
         predictions.append(Prediction(file, "class", guesses))
     return Predictions(trained.path, False, None, predictions)
 
@@ -140,8 +139,7 @@ def recognise(trained: Trained, files: Sequence[str], examples: Path, num: int) 
     groups = list(shown.split([len(paths) for paths in by_class.values()]))
     told = trained.threshold == trained.threshold
     predictions = []
-    for file, query in zip(files, queries, strict=True):
-        distances = class_distances(trained, groups, query)
+    for file, distances in zip(files, class_distances(trained, groups, queries), strict=True):
         nearest = distances.sort(stable=True).indices
         judged = trained.judge(distances[nearest])
         columns = zip(nearest[:num].tolist(), judged.probability.tolist(), judged.distances.tolist(), strict=False)
@@ -150,14 +148,13 @@ def recognise(trained: Trained, files: Sequence[str], examples: Path, num: int) 
     return Predictions(trained.path, True, trained.threshold if told else None, predictions)
 
 
-def class_distances(trained: Trained, groups: list[Tensor], query: Tensor) -> Tensor:
-    """Return the distance (C,) of a query (D,) to the examples (n, D) of each of C classes."""
+def class_distances(trained: Trained, groups: list[Tensor], queries: Tensor) -> Tensor:
+    """Return the distances (Q, C) of queries (Q, D) to the examples (n, D) of each of C classes."""
     if trained.metrics.search is not None:
-        prototypes = torch.stack([group.mean(0) for group in groups])
-        return trained.distances(prototypes, query.expand(len(groups), -1))
-    every = torch.cat(groups)
-    distances = trained.distances(every, query.expand(len(every), -1))
-    return torch.stack([part.mean() for part in distances.split([len(group) for group in groups])])
+        groups = [group.mean(0, keepdim=True) for group in groups]
+    shown, sizes = torch.cat(groups), [len(group) for group in groups]
+    rows = [trained.distances(shown, query.expand(len(shown), -1)).split(sizes) for query in queries]
+    return torch.stack([torch.stack([part.mean() for part in row]) for row in rows])
 
 
 def _verdict(distances: Tensor, threshold: float) -> Verdict:

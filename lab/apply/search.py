@@ -13,8 +13,8 @@ from lab import plots
 from lab.apply.index import Index
 from lab.apply.reading import read_one
 from lab.apply.trained import Trained
-from lab.apply.writing import whole_file
 from lab.arguments import printable
+from lab.writing import whole_file
 
 MAX_SHOWN = 12  # in the picture
 
@@ -137,13 +137,13 @@ def _picture(trained: Trained, found: Found) -> bytes:
     shown = found.hits[:MAX_SHOWN]
     captions = [f"{hit.distance:.3f}, " + ("the query" if hit.is_query else hit.label or Path(hit.file).name) for hit in shown]
     told = found.threshold == found.threshold
-    meaning = f"✓ up to {found.threshold:.3g}, called the same" if told else "there is no threshold, so none is called the same"
+    meaning = f"✓ up to {found.threshold:.3g}, called the same" if told else "there is no threshold to call any the same by"
     figure = plots.query_rows(
         seen(found.query, True)[None],
         torch.stack([seen(Path(hit.path), False) for hit in shown])[None],
         [found.query.name],
         [captions],
-        [[bool(hit.same) for hit in shown]],
+        [[bool(hit.same) for hit in shown]] if told else None,
         f"By {trained.path.name}",
         summary=f"the {len(shown)} nearest of {found.num_searched:,} pictures; {meaning}",
         max_neighbors=MAX_SHOWN,

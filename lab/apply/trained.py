@@ -114,6 +114,10 @@ class Trained:
         """The names of the classes that it was trained on."""
         return self.preparation.class_names
 
+    def name_of(self, label: int) -> str:
+        """Return what one of its classes is called."""
+        return self.class_names[label] if label < len(self.class_names) else f"class {label}"
+
     @property
     def distance_kind(self) -> str:
         """By what pictures are compared: ``euclidean``, ``cosine``, or ``pair`` for one that is learned or has two views."""

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from torch import Tensor, nn
 
+from lab.configuration import dotted_keys
 from lab.metrics import EmbeddingMetrics
 
 log = logging.getLogger(__name__)
@@ -129,15 +130,9 @@ class _Whole(nn.Module):
 
 def _of_the_experiment(settings: dict[str, Any]) -> dict[str, Any]:
     """Return what is set of data, model and training, by dotted keys: more would not be seen for the columns."""
-    flat = {key: value for key, value in _flat(settings).items() if value is not None}
-    return {key: value for key, value in flat.items() if key.startswith(("data", "model")) or key in OF_THE_RUN}
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return settings by dotted keys, without init_args, each a number, a text or None."""
-    if not isinstance(settings, dict):
-        return {prefix: settings if isinstance(settings, bool | int | float | str | None) else str(settings)}
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, prefix if name in ("init_args", "class_path") else f"{prefix}.{name}".lstrip("."))
-    return flat
+    known = {key: value for key, value in dotted_keys(settings).items() if value is not None and value != {}}
+    return {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in known.items()
+        if key.startswith(("data", "model")) or key in OF_THE_RUN
+    }

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lab.callbacks.board import add_picture
 from lab.metrics import ClassificationMetrics, EmbeddingMetrics, Results
+from lab.writing import whole_file
 
 NUM_KEPT = 48
 log = logging.getLogger(__name__)
@@ -111,7 +112,10 @@ class Pictures(Callback):
         try:
             from lab import plots
 
-            png = plots.save(draw(), self.folder / f"{name}.png")
+            png = plots.png_bytes(draw())
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(self.folder / f"{name}.png") as unfinished:
+                unfinished.write_bytes(png)
             add_picture(trainer, f"pictures/{name}", png)
         except Exception as error:
             log.warning("the picture %s could not be drawn: %s: %s", name, type(error).__name__, error)

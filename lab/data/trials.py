@@ -1,6 +1,6 @@
 """The fixed one-shot trials of Omniglot: 20 runs of 20 characters of one alphabet, 400 trials."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,11 @@ def _read_pairs(path: Path) -> list[list[str]]:
     if not path.is_file():
         raise ValueError(f"data.trials: there is no {path}")
     pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    good = all(len(pair) == 2 and all(name.startswith(f"{path.parent.name}/") for name in pair) for pair in pairs)
+    good = all(len(pair) == 2 and all(_is_in_run(name, path.parent.name) for name in pair) for pair in pairs)
     if not good or len(pairs) < 2 or len({pair[1] for pair in pairs}) < len(pairs):
         raise ValueError(f"data.trials: a line of {path} must name two files of its run, a query and an example of its own")
     return pairs
+
+
+def _is_in_run(name: str, run: str) -> bool:
+    return PurePosixPath(name).parts[0] == run and ".." not in PurePosixPath(name).parts

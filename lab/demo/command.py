@@ -23,11 +23,11 @@ def _demo() -> None:
         raise ValueError("the page needs Gradio: pip install -e '.[demo]'")
     if asked.gallery is not None and not asked.gallery.is_dir():
         raise ValueError(f"--gallery {asked.gallery} {'is not a folder' if asked.gallery.exists() else 'does not exist'}")
-    from lab.demo.gallery import Gallery  # after what is wrong is said: these take seconds to import
-    from lab.demo.model import TriedModel
+    from lab.apply.embed import embed_folder  # after what is wrong is said: these take seconds to import
+    from lab.apply.trained import Trained
     from lab.demo.server import serve
 
-    model = TriedModel.load(asked.checkpoint)
-    if asked.gallery is not None and not model.compares:
-        raise ValueError(f"--gallery is for models that compare pictures, which a {model.family} does not: leave it out")
-    serve(model, None if asked.gallery is None else Gallery.embed(asked.gallery, model), asked.port)
+    trained = Trained.load(asked.checkpoint)
+    if asked.gallery is not None and trained.classifies:
+        raise ValueError(f"--gallery is for models that compare pictures, which a {trained.family} does not: leave it out")
+    serve(trained, None if asked.gallery is None else embed_folder(trained, asked.gallery), asked.port)

@@ -1,16 +1,17 @@
-"""The page: what is shown where, and what happens with a picture. How a model computes is not known here."""
+"""The page: what is shown where, and what happens with a picture."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio
+import torch
 from torch import Tensor
 
+from lab.apply.embed import EmbeddedFolder
+from lab.apply.trained import Trained
 from lab.data.pictures import decode
 from lab.demo import words
-from lab.demo.gallery import Gallery
-from lab.demo.model import TriedModel
 
 NUM_NEAREST, NUM_CLASSES = 8, 5
 SEEN_AT = 224  # side in pixels that what the network sees is shown at, at least
@@ -20,33 +21,33 @@ NO_GALLERY = "There are no pictures to search in: start the page with them, as i
 Answer = tuple[Any, ...]
 
 
-def page(model: TriedModel, gallery: Gallery | None, uploads: Path) -> gradio.Blocks:
+def page(trained: Trained, gallery: EmbeddedFolder | None, uploads: Path) -> gradio.Blocks:
     """Make the page of a model.
 
     Args:
-        model: what is tried.
+        trained: what is tried.
         gallery: what look-alikes are found in; None for no such pictures.
         uploads: the folder of uploaded files; nothing else is read.
     """
-    channels, height, width = model.image_shape
-    title = f"Try a {model.family}"
+    channels, height, width = trained.preparation.image_shape
+    title = f"Try a {trained.family}"
     blocks: gradio.Blocks
     with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(300, 600)) as blocks:
         kind = "grey" if channels == 1 else "colour"
         gradio.Markdown(
             f"# {title}\nThe network sees pictures of {height} x {width} pixels in {kind}, whatever is dropped here."
         )
-        if model.compares:
-            with gradio.Tab("Compare two pictures"):
-                _pair_part(model, uploads)
-            with gradio.Tab("Find look-alikes"):
-                _search_part(model, gallery, uploads)
+        if trained.classifies:
+            _class_part(trained, uploads)
         else:
-            _class_part(model, uploads)
+            with gradio.Tab("Compare two pictures"):
+                _pair_part(trained, uploads)
+            with gradio.Tab("Find look-alikes"):
+                _search_part(trained, gallery, uploads)
     return blocks
 
 
-def _pair_part(model: TriedModel, uploads: Path) -> None:
+def _pair_part(trained: Trained, uploads: Path) -> None:
     fields = []
     with gradio.Row():
         for which in ("First", "Second"):
@@ -57,26 +58,28 @@ def _pair_part(model: TriedModel, uploads: Path) -> None:
 
     def compare(one: Any, other: Any) -> Answer:
         (first_image, first_wrong), (second_image, second_wrong) = (
-            _read(model, sent, uploads, which) for sent, which in ((one, "The first picture"), (other, "The second picture"))
+            _read(trained, sent, uploads, which) for sent, which in ((one, "The first picture"), (other, "The second picture"))
         )
         shown = _enlarged(first_image), _enlarged(second_image)
         if first_image is None or second_image is None:
             return (*shown, first_wrong + second_wrong or words.hint(TWO_PICTURES))
-        return (*shown, words.verdict(model.compare(first_image, second_image)))
+        one, other = trained.embed(torch.stack([first_image, second_image])).split(1)
+        judged = trained.judge(trained.distances(one, other))
+        return (*shown, words.verdict(judged.distances.item(), trained.threshold, judged.probability.item()))
 
     for upload in (first, second):
         _when_changed(upload, compare, [first, second], [first_seen, second_seen, answer])
 
 
-def _search_part(model: TriedModel, gallery: Gallery | None, uploads: Path) -> None:
+def _search_part(trained: Trained, gallery: EmbeddedFolder | None, uploads: Path) -> None:
     if gallery is None:
         gradio.HTML(words.hint(NO_GALLERY), elem_id="search-answer")
         return
-    searched: Gallery = gallery
+    searched: EmbeddedFolder = gallery
     with gradio.Row():
         query, seen = _upload("Picture"), _seen("As the network sees it")
-    skipped = f"; {gallery.num_skipped:,} could not be read" if gallery.num_skipped else ""
-    answer = gradio.HTML(words.hint(f"{len(gallery.names):,} pictures are searched{skipped}."), elem_id="search-answer")
+    skipped = f"; {len(gallery.skipped):,} could not be read" if gallery.skipped else ""
+    answer = gradio.HTML(words.hint(f"{len(gallery.files):,} pictures are searched{skipped}."), elem_id="search-answer")
     found = gradio.Gallery(
         label="Nearest first, with distances",
         columns=4,
@@ -88,29 +91,34 @@ def _search_part(model: TriedModel, gallery: Gallery | None, uploads: Path) -> N
     )
 
     def search(sent: Any) -> Answer:
-        image, wrong = _read(model, sent, uploads, "The picture")
+        image, wrong = _read(trained, sent, uploads, "The picture")
         if image is None:
             return None, [], wrong or words.hint(ONE_PICTURE)
-        nearest = searched.nearest(image, model, NUM_NEAREST)
-        shown = [
-            (picture, f"{one.name}, {one.distance:.3f}") for one in nearest if (picture := _original(one.path)) is not None
+        query = trained.embed(image.unsqueeze(0)).expand_as(searched.embeddings)
+        distances, places = trained.distances(query, searched.embeddings).sort(stable=True)
+        nearest = [
+            (searched.files[place], distance)
+            for place, distance in zip(places[:NUM_NEAREST].tolist(), distances.tolist(), strict=False)
         ]
-        return _enlarged(image), shown, words.hint(f"The nearest is {nearest[0].name}, at distance {nearest[0].distance:.3f}.")
+        pictures = [(_original(searched.folder / file), f"{file}, {distance:.3f}") for file, distance in nearest]
+        shown = [(picture, caption) for picture, caption in pictures if picture is not None]
+        return _enlarged(image), shown, words.hint(f"The nearest is {nearest[0][0]}, at distance {nearest[0][1]:.3f}.")
 
     _when_changed(query, search, [query], [seen, found, answer])
 
 
-def _class_part(model: TriedModel, uploads: Path) -> None:
+def _class_part(trained: Trained, uploads: Path) -> None:
     with gradio.Row():
         upload, seen = _upload("Picture"), _seen("As the network sees it")
     answer = gradio.HTML(words.hint(ONE_PICTURE), elem_id="answer")
     classes = gradio.Label(label="Most probable classes", num_top_classes=NUM_CLASSES, elem_id="classes")
 
     def classify(sent: Any) -> Answer:
-        image, wrong = _read(model, sent, uploads, "The picture")
+        image, wrong = _read(trained, sent, uploads, "The picture")
         if image is None:
             return None, None, wrong or words.hint(ONE_PICTURE)
-        probabilities = model.classify(image)
+        values = trained.classify(image.unsqueeze(0))[0].tolist()
+        probabilities = {trained.name_of(label): value for label, value in enumerate(values)}
         best = max(probabilities, key=probabilities.__getitem__)
         told = f"Most probably {best}: {words.percent(probabilities[best])}. It knows no classes but those it was trained on."
         return _enlarged(image), probabilities, words.hint(told)
@@ -118,7 +126,7 @@ def _class_part(model: TriedModel, uploads: Path) -> None:
     _when_changed(upload, classify, [upload], [seen, classes, answer])
 
 
-def _read(model: TriedModel, sent: Any, uploads: Path, which: str) -> tuple[Tensor | None, str]:
+def _read(trained: Trained, sent: Any, uploads: Path, which: str) -> tuple[Tensor | None, str]:
     """Read an uploaded picture as the network sees it; where it cannot be, say why."""
     if not isinstance(sent, dict) or not sent.get("path"):
         return None, ""
@@ -126,7 +134,7 @@ def _read(model: TriedModel, sent: Any, uploads: Path, which: str) -> tuple[Tens
     if not path.is_relative_to(uploads.resolve()):  # a page of somebody else's could name any file
         return None, words.error(f"{which} was not uploaded here.")
     try:
-        return model.read(path), ""
+        return trained.preparation.read(path), ""
     except ValueError as said:
         return None, words.refusal(said, which)
 
@@ -159,4 +167,16 @@ def _seen(label: str) -> gradio.Image:
 def _when_changed(upload: gradio.Image, answer: Callable[..., Answer], inputs: list[Any], outputs: list[Any]) -> None:
     # Without preprocessing, in which Gradio would open the file itself, by whatever format, and not say what is wrong.
     for event in (upload.upload, upload.clear):
-        event(answer, inputs, outputs, preprocess=False, show_progress="hidden", api_visibility="private")
+        event(told(answer, len(outputs)), inputs, outputs, preprocess=False, show_progress="hidden", api_visibility="private")
+
+
+def told(answer: Callable[..., Answer], num_outputs: int) -> Callable[..., Answer]:
+    """Return an answer that says in its last output what is wrong, where a model cannot answer."""
+
+    def answered(*sent: Any) -> Answer:
+        try:
+            return answer(*sent)
+        except ValueError as error:
+            return (*[None] * (num_outputs - 1), words.error(str(error)))
+
+    return answered

@@ -6,8 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab.demo.gallery import Gallery
-from lab.demo.model import TriedModel
+from lab.apply.embed import EmbeddedFolder
+from lab.apply.trained import Trained
 
 LARGEST_UPLOAD = 10 * 1024**2
 CSS = """
@@ -19,7 +19,7 @@ CSS = """
 """
 
 
-def serve(model: TriedModel, gallery: Gallery | None, port: int) -> None:
+def serve(trained: Trained, gallery: EmbeddedFolder | None, port: int) -> None:
     """Serve the page until it is stopped; what was uploaded is then removed.
 
     Raises:
@@ -33,7 +33,7 @@ def serve(model: TriedModel, gallery: Gallery | None, port: int) -> None:
 
         from lab.demo.page import page
 
-        blocks = page(model, gallery, Path(uploads))
+        blocks = page(trained, gallery, Path(uploads))
         theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
         try:
             blocks.launch(

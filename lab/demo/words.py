@@ -2,46 +2,31 @@
 
 import math
 from html import escape
-from typing import Protocol
 
 
-class Compared(Protocol):
-    """What is known of two pictures; NaN where it is not."""
+def verdict(distance: float, threshold: float, probability: float) -> str:
+    """Say whether two pictures are of one class, how surely, and show the distance against the threshold.
 
-    @property
-    def distance(self) -> float:
-        """How far they are apart."""
-
-    @property
-    def threshold(self) -> float:
-        """Up to which distance pictures are called the same."""
-
-    @property
-    def probability(self) -> float:
-        """How probable it is that they are of one class."""
-
-    @property
-    def unit(self) -> str:
-        """What the distance is called."""
-
-
-def verdict(found: Compared) -> str:
-    """Say whether two pictures are of one class, how surely, and show the distance against the threshold."""
-    if math.isnan(found.distance):
+    Args:
+        distance: how far they are apart.
+        threshold: up to which distance pictures are called the same; NaN where there is none.
+        probability: how probable it is that they are of one class; NaN where that is not known.
+    """
+    if math.isnan(distance):
         return error("The network gives no finite numbers for these pictures, so they cannot be compared.")
-    if math.isnan(found.threshold):
+    if math.isnan(threshold):
         return (
             '<p class="verdict">No verdict</p>'
-            f"<p>{escape(found.unit)} {found.distance:.3f}. This checkpoint has no threshold to judge it by: the model was "
+            f"<p>Distance {distance:.3f}. This checkpoint has no threshold to judge it by: the model was "
             "never scored on validation pairs.</p>"
         )
-    same = found.distance <= found.threshold
+    same = distance <= threshold
     side = "not above" if same else "above"
-    chance = "" if math.isnan(found.probability) else f" The probability of one class is {percent(found.probability)}."
+    chance = "" if math.isnan(probability) else f" The probability of one class is {percent(probability)}."
     return (
         f'<p class="verdict">{"✓ Same class" if same else "✗ Different classes"}</p>'
-        f"<p>{escape(found.unit[:1].upper() + found.unit[1:])} {found.distance:.3f}, {side} the threshold {found.threshold:.3f}"
-        f", which was chosen on validation pairs.{chance}</p>{_bar(found, same)}"
+        f"<p>Distance {distance:.3f}, {side} the threshold {threshold:.3f}"
+        f", which was chosen on validation pairs.{chance}</p>{_bar(distance, threshold, same)}"
         '<p class="small">The probability holds where as many pairs are of one class as of two.</p>'
     )
 
@@ -69,13 +54,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.001 else "below 0.1 %"
 
 
-def _bar(found: Compared, same: bool) -> str:
+def _bar(distance: float, threshold: float, same: bool) -> str:
     """Draw the distance on a line on which the threshold is marked."""
-    low = min(0.0, 1.15 * min(found.distance, found.threshold))
-    high = max(1.3 * max(found.distance, found.threshold), low + 1e-6)
-    place, limit = (500 * (value - low) / (high - low) for value in (found.distance, found.threshold))
+    low = min(0.0, 1.15 * min(distance, threshold))
+    high = max(1.3 * max(distance, threshold), low + 1e-6)
+    place, limit = (500 * (value - low) / (high - low) for value in (distance, threshold))
     anchor = "start" if limit < 120 else "end" if limit > 380 else "middle"
-    words = f"distance {found.distance:.3f}, threshold {found.threshold:.3f}"
+    words = f"distance {distance:.3f}, threshold {threshold:.3f}"
     shape = f'<circle cx="{place:.1f}" cy="46" r="9" fill="currentColor" />'
     if not same:
         shape = f'<rect x="{place - 8:.1f}" y="38" width="16" height="16" fill="currentColor" />'

@@ -40,7 +40,8 @@ def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = 
         depths: the k of ``recall@k``.
     """
     chunks = []
-    for distances, same, rows in _distance_chunks(embeddings, labels, embeddings, labels):
+    largest = min(max(*depths, 1, int(labels.unique(return_counts=True)[1].max())), len(labels))
+    for distances, same, rows in _distance_chunks(embeddings, labels, embeddings, labels, 5 * largest):
         _exclude_self(distances, same, rows)
         num_relevant = same.sum(1)
         depth = min(max(*depths, 1, int(num_relevant.max())), distances.shape[1])
@@ -56,17 +57,19 @@ def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = 
 
 
 def _distance_chunks(
-    queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor
+    queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor, beside: int = 0
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield, for some queries at a time, squared distances (q, G), same class or not (q, G), and their rows (q,).
 
     The distances come from a matrix product. What its rounding can hide counts as a tie, and same-class images lose ties.
+    ``beside`` says how many numbers the caller will hold of each query, in addition to its distances.
     """
     center = gallery.mean(0)  # distances do not depend on it, but their rounding errors do
     queries, gallery = queries - center, gallery - center
     query_norms, gallery_norms = queries.square().sum(1), gallery.square().sum(1)
     rounding = 8.0 * torch.finfo(gallery.dtype).eps
-    for rows in torch.arange(len(queries), device=queries.device).split(max(1, MAX_CHUNK_ELEMENTS // max(1, len(gallery)))):
+    num_rows = max(1, MAX_CHUNK_ELEMENTS // max(1, len(gallery) + beside))
+    for rows in torch.arange(len(queries), device=queries.device).split(num_rows):
         norms = query_norms[rows].unsqueeze(1) + gallery_norms
         distances = torch.addmm(norms, queries[rows], gallery.T, alpha=-2.0)
         same = query_labels[rows].unsqueeze(1) == gallery_labels

@@ -10,7 +10,7 @@ from lab.plots.embedding import pca_and_tsne
 from lab.plots.layers import Layer
 from lab.plots.matrices import confusion_matrices
 from lab.plots.pictures import pair_grid, query_rows, sample_batch
-from lab.plots.style import png_bytes, save
+from lab.plots.style import png_bytes
 from lab.plots.verification import roc_and_det
 from lab.plots.weights import weight_grid
 
@@ -29,7 +29,6 @@ __all__ = [
     "reliability",
     "roc_and_det",
     "sample_batch",
-    "save",
     "score_comparison",
     "weight_grid",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -82,7 +83,7 @@ def query_rows(
     neighbors: Values,
     query_captions: Sequence[str],
     neighbor_captions: Sequence[Sequence[str]],
-    right: Values,
+    right: Values | None,
     title: str = "Queries and their nearest images",
     summary: str | None = None,
     max_neighbors: int = MAX_NEIGHBORS,
@@ -92,12 +93,13 @@ def query_rows(
     Args:
         queries: floats (Q, C, H, W) of any range; neighbors: (Q, K, C, H, W), the nearest first.
         query_captions: of each query; neighbor_captions: of each query, those of its K images. Two lines are shown.
-        right: bool (Q, K), whether an image is of its query's class.
+        right: bool (Q, K), whether an image is of its query's class; None where that is not known.
         title: what is searched by what.
         summary: what is found, and what right means; None for how often the nearest image is right.
         max_neighbors: shown of each query at most.
     """
-    asked, marks = as_batch(queries), booleans(right)
+    asked = as_batch(queries)
+    marks = booleans(np.zeros(np.shape(neighbors)[:2], dtype=bool) if right is None else right)
     if len(asked) == 0 or marks.size == 0:
         return finished(empty_sheet(title, "no queries" if len(asked) == 0 else "no images were found"))
     marks = marks.reshape(len(asked), -1)
@@ -110,7 +112,7 @@ def query_rows(
     title = f"{readable(title)}: {readable(summary)}; "
     asked_for = [_caption(caption, None) for caption in query_captions[:rows]]
     called = [
-        [_caption(text, bool(mark)) for text, mark in zip(texts[:depth], row[:depth], strict=True)]
+        [_caption(text, None if right is None else bool(mark)) for text, mark in zip(texts[:depth], row[:depth], strict=True)]
         for texts, row in zip(neighbor_captions[:rows], marks[:rows], strict=True)
     ]
     high = size_on_sheet(asked.shape, SIDE)[1]
@@ -124,8 +126,9 @@ def query_rows(
         _write_below(axes, asked_for[row], GAP / 2, top + high, None)
         for place, neighbor in enumerate(for_display(found[row, :depth], limits)):
             left = (place + 1) * cell[0] + BESIDE + GAP / 2
-            _put_marked(axes, neighbor, left, top, bool(marks[row, place]))
-            _write_below(axes, called[row][place], left, top + high, bool(marks[row, place]))
+            mark = None if right is None else bool(marks[row, place])
+            _put_marked(axes, neighbor, left, top, mark)
+            _write_below(axes, called[row][place], left, top + high, mark)
     return finished(figure)
 
 
@@ -146,9 +149,11 @@ def _put_framed(axes: Axes, picture: Floats, left: float, top: float, side: floa
     axes.add_patch(Rectangle((west, north), east - west, south - north, fill=False, edgecolor=GREY, linewidth=0.5))
 
 
-def _put_marked(axes: Axes, picture: Floats, left: float, top: float, right: bool) -> None:
+def _put_marked(axes: Axes, picture: Floats, left: float, top: float, right: bool | None) -> None:
     """Draw a picture in a frame, whole around a right one and broken around a wrong one."""
     _put_framed(axes, picture, left, top, SIDE)
+    if right is None:
+        return
     look: dict[str, Any] = {"edgecolor": RIGHT if right else WRONG, "linestyle": "-" if right else (0, (3, 1.5))}
     high = size_on_sheet(picture.shape[:2], SIDE)[1]
     axes.add_patch(Rectangle((left - 0.02, top - 0.02), SIDE + 0.04, high + 0.04, fill=False, linewidth=2.2, **look))

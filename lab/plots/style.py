@@ -3,11 +3,8 @@
 Nothing here goes through pyplot or changes matplotlib's settings, which all threads share.
 """
 
-import contextlib
 import io
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -113,23 +110,3 @@ def png_bytes(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return file.getvalue()
-
-
-def save(figure: Figure, path: str | Path) -> bytes:
-    """Write a figure to a PNG file, whole or not at all, and return what is in it; its folder is made where there is none.
-
-    Raises:
-        OSError: if the file cannot be written; one that was there before is still there then.
-    """
-    path = Path(path)
-    picture = png_bytes(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_bytes(picture)
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
-    return picture

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lab.arguments import Arguments, run_command
+from lab.writing import whole_file
 
 
 def report() -> None:
@@ -15,11 +16,11 @@ def _report() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, as lightning_logs/NAME/version_0")
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="the file to write (report.html)")
     asked = parser.parse_args()
-    if asked.output.suffix.lower() not in (".html", ".htm") or asked.output.is_dir():
-        raise ValueError(f"-o {asked.output} must be a file whose name ends in .html")
-    from lab.report.page import page_of, write_page  # after what is wrong is said: drawing takes seconds to import
-    from lab.report.run import read_run
+    with whole_file(asked.output, ".html", ".htm") as unfinished:
+        from lab.report.page import page_of  # after what is wrong is said: drawing takes seconds to import
+        from lab.report.run import read_run
 
-    folders = list({folder.resolve(): folder for folder in asked.runs}.values())
-    write_page(page_of([read_run(folder) for folder in folders]), asked.output)
+        folders = list({folder.resolve(): folder for folder in asked.runs}.values())
+        page = page_of([read_run(folder) for folder in folders])
+        unfinished.write_text(page, encoding="utf-8", errors="replace")
     print(f"{asked.output}: {asked.output.stat().st_size / 1e6:.1f} MB")

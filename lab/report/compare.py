@@ -4,8 +4,8 @@ import json
 import math
 import statistics
 from dataclasses import dataclass
-from typing import Any
 
+from lab.configuration import dotted_keys
 from lab.report.run import Run
 from lab.report.words import meaning
 
@@ -110,19 +110,10 @@ def _together(labels: list[str], taken: set[str]) -> str:
 
 def settings_of(run: Run) -> dict[str, str]:
     """Return the configuration by dotted keys, as they are given on the command line."""
-    return dict(_flat(run.config, ""))
-
-
-def _flat(value: Any, key: str) -> list[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        found = [(key, str(value["class_path"]))] if "class_path" in value else []
-        for name, inner in value.items():
-            if name == "init_args":
-                found += _flat(inner, key) if isinstance(inner, dict) and inner else []
-            elif name != "class_path":
-                found += _flat(inner, f"{key}.{name}".lstrip("."))
-        return found
-    return [(key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))]
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        for key, value in dotted_keys(run.config).items()
+    }
 
 
 def differing_settings(runs: dict[str, Run]) -> dict[str, list[str]]:

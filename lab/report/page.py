@@ -1,8 +1,6 @@
 """The page: what is known of runs, put into templates, in which all text from files is escaped."""
 
-import contextlib
 import math
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -32,23 +30,6 @@ def page_of(runs: list[Run]) -> str:
         return environment.get_template("run.html").render(style=style, run=parts[0], title=parts[0]["title"])
     title = f"Comparison of {len(runs)} runs"
     return environment.get_template("comparison.html").render(style=style, parts=parts, title=title, **_comparison(labels))
-
-
-def write_page(page: str, path: Path) -> None:
-    """Write a page whole or not at all.
-
-    Raises:
-        OSError: if it cannot be written; one that was there before is still there then.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_text(page, encoding="utf-8", errors="replace")
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
 
 
 def _part(run: Run, label: str, place: int, num_runs: int) -> dict[str, Any]:
