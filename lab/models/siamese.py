@@ -15,8 +15,7 @@ from lab.losses.tuples import balanced_pairs, rows
 from lab.metrics import EmbeddingMetrics, Evaluation
 from lab.models.base import Batch, Family, embedding_size_of
 from lab.nets.heads import LogisticUnit
-
-Views = Literal["whole", "upper_lower", "left_right"]
+from lab.nets.views import Views, both_views, view_shape
 
 
 class Siamese(Family):
@@ -89,9 +88,7 @@ class Siamese(Family):
     @classmethod
     def encoder_image_shape(cls, image_shape: Sequence[int], settings: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the shape of a view."""
-        channels, height, width = image_shape
-        views = settings.get("views", "whole")
-        return channels, height // 2 if views == "upper_lower" else height, width // 2 if views == "left_right" else width
+        return view_shape(image_shape, settings.get("views", "whole"))
 
     @property
     def num_branches(self) -> int:
@@ -103,7 +100,7 @@ class Siamese(Family):
         if not self.has_two_views:
             embeddings: Tensor = self.encoder(images)
             return embeddings
-        first, second = self._both_views(images)
+        first, second = both_views(images, self.views)
         if self.other_encoder is None:
             return torch.cat(self.encoder(torch.cat([first, second])).chunk(2), dim=1)
         one, other = self.encoder(first), self.other_encoder(second)
@@ -113,13 +110,6 @@ class Siamese(Family):
                 "the same embedding_size"
             )
         return torch.cat([one, other], dim=1)
-
-    def _both_views(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if self.views == "whole":
-            return images, images
-        dim = 2 if self.views == "upper_lower" else 3
-        size = images.shape[dim] // 2
-        return images.narrow(dim, 0, size), images.narrow(dim, images.shape[dim] - size, size)
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
         """Return distances (M,) or logits (M,) of what ``forward`` gave for the first and the second image of M pairs."""
