@@ -249,3 +249,25 @@ def test_pictures_and_the_board_are_switched_off_by_name(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.argv", ["fit.py", "--config", str(PROJECT / "configs" / "classifier.yaml"), *arguments])
     names = {type(callback).__name__ for callback in LabCLI().trainer.callbacks}  # type: ignore[attr-defined]
     assert not {"Pictures", "Board"} & names
+
+
+def test_embeddings_are_drawn_of_as_many_images_of_each_class_whatever_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Synthetic(num_train_images=600, num_test_images=300, batch_size=20, validation_size=60)
+    data.prepare_data()
+    data.setup()
+    drawn_of: dict[str, Any] = {}
+
+    def note(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, names: list[str], chosen: Any) -> None:
+        drawn_of.update(train=train_labels, test=test_labels, names=names, chosen=chosen, outputs=train)
+
+    monkeypatch.setattr("lab.plots.pca_and_tsne", note)
+    monkeypatch.setattr(drawn, "NUM_EMBEDDED", 50)
+    model = Triplet(MLP(data.image_shape, (8,), 4)).eval()
+    drawn.embeddings_figure(model, data, None)
+    assert drawn_of["chosen"] == list(range(10))
+    for side in ("train", "test"):
+        assert torch.bincount(drawn_of[side]).tolist() == [5] * 10
+    drawn.embeddings_figure(model, data, [data.class_names[7], data.class_names[2]])
+    assert drawn_of["chosen"] == [7, 2]
+    assert torch.bincount(drawn_of["test"])[[7, 2]].tolist() == [25, 25]
+    assert len(drawn_of["outputs"]) == len(drawn_of["train"]) == 50

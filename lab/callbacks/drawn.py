@@ -15,6 +15,7 @@ from lab.metrics.verification import area_under_roc, equal_error_rate, error_rat
 
 UNITS = {"euclidean": "Euclidean distance", "cosine": "cosine distance", None: "distance"}
 NUM_EMBEDDED = 500  # images a side whose embeddings are drawn: t-SNE takes seconds for each thousand
+NUM_CLASSES = 10  # of which they are
 
 
 def batch_figure(images: Tensor, labels: Tensor, class_names: list[str]) -> Figure:
@@ -125,22 +126,38 @@ def queries_figure(results: Results, metrics: EmbeddingMetrics, data: Any) -> Fi
 
 
 def embeddings_figure(model: LightningModule, data: Any, classes: list[str] | None) -> Figure:
-    """Embed some images of both splits; of a classifier, what goes into its last layer."""
-    sides: list[Tensor] = []
+    """Embed some images of both splits; of a classifier, what goes into its last layer.
+
+    Args:
+        model: what embeds.
+        data: what is embedded.
+        classes: names of those whose images are; None for the first ten, or, where test classes are others than those of
+            training, the first five of each.
+    """
+    splits = [data.evaluated(part) for part in ("train", "test")]
     names = list(data.class_names)
-    for part in ("train", "test"):
-        split = data.evaluated(part)
-        images, labels = split[: min(NUM_EMBEDDED, len(split))]
-        prepared, _ = data.on_after_batch_transfer((images.to(model.device), labels), 0)
+    offsets = [0, 0]
+    if splits[1].class_names != names:  # classes that were never trained on
+        offsets[1] = len(names)
+        names += splits[1].class_names
+    every = [split.labels + offset for split, offset in zip(splits, offsets, strict=True)]
+    first = [labels.unique()[: NUM_CLASSES // 2 if offsets[1] else NUM_CLASSES].tolist() for labels in every]
+    chosen = sorted({*first[0], *first[1]}) if classes is None else [names.index(name) for name in classes if name in names]
+    sides: list[Tensor] = []
+    for split, labels in zip(splits, every, strict=True):
+        positions = _some_of_each(labels, chosen)
+        prepared, _ = data.on_after_batch_transfer((split[positions][0].to(model.device), labels[positions]), 0)
         if isinstance(model.metrics, ClassificationMetrics):
             outputs = outputs_before(model, "head", prepared)
         else:
             with torch.no_grad():
                 outputs = model(prepared).float().cpu()
-        if split.class_names != data.class_names:  # classes that were never trained on
-            labels = labels + len(names)
-            names += split.class_names
-        sides += [outputs, labels]
-    chosen = None if classes is None else [names.index(name) for name in classes if name in names]
+        sides += [outputs, labels[positions]]
     train, train_labels, test, test_labels = sides
     return plots.pca_and_tsne(train, train_labels, test, test_labels, names, chosen)
+
+
+def _some_of_each(labels: Tensor, chosen: list[int]) -> Tensor:
+    """Return the positions of images of the chosen labels, as many of each."""
+    num = max(1, NUM_EMBEDDED // max(1, len(chosen)))
+    return torch.cat([torch.zeros(0, dtype=torch.long), *((labels == label).nonzero().squeeze(1)[:num] for label in chosen)])

@@ -1,6 +1,7 @@
 """Where images lie in the space a network maps them to, seen in two dimensions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lab.plots.inputs import Floats, Integers, Values, floats, integers
-from lab.plots.lettering import class_name, counted, percent
+from lab.plots.lettering import class_name, counted, percent, width_of
 from lab.plots.style import PANEL, SMALL, color, describe, explain, finished, marker, new_figure, say
 
 Points = npt.NDArray[np.float64]
@@ -169,7 +170,8 @@ def _add_legend(figure: Figure, axes: Axes, classes: list[int], class_names: Seq
         axes.scatter([], [], s=24, marker=marker(i), color=color(i), edgecolors="black", linewidths=0.2)
         for i in range(len(classes))
     ]
-    legend = figure.legend(
-        handles, ["name"] * len(handles), fontsize=SMALL, loc="outside lower center", ncols=5, frameon=False, handletextpad=0.2
-    )
-    explain(legend, [class_name(class_names, label) for label in classes], 0.95)
+    names = [class_name(class_names, label) for label in classes]
+    columns = 5 if max(width_of(name, SMALL) for name in names) <= 0.75 else 4
+    look: dict[str, Any] = {"fontsize": SMALL, "ncols": columns, "frameon": False, "handletextpad": 0.2}
+    legend = figure.legend(handles, ["name"] * len(handles), loc="outside lower center", **look)
+    explain(legend, names, 2 * PANEL / columns - 0.5)

@@ -39,14 +39,14 @@ def sample_batch(
     title = f"{title}: {first}{counted(len(batch), 'image')}; {range_note(limits, batch)}"
     shown = for_display(batch[:MAX_IMAGES], limits)
     high = size_on_sheet(batch.shape, SIDE)[1]
-    cell = SIDE + GAP, high + 0.05 + LINE * SMALL + 0.06
+    names = [fitted(class_name(class_names, int(number)), SIDE + 0.6 * GAP, SMALL, lines=2) for number in numbers[: len(shown)]]
+    cell = SIDE + GAP, high + 0.05 + _height_of(names) + 0.06
     columns = min(COLUMNS, len(shown))
     figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], title)
     for place, picture in enumerate(shown):
         left, top = place % columns * cell[0] + GAP / 2, place // columns * cell[1]
         _put_framed(axes, picture, left, top, SIDE)
-        name = fitted(class_name(class_names, int(numbers[place])), SIDE + 0.6 * GAP, SMALL)
-        axes.text(left + SIDE / 2, top + high + 0.05, name, ha="center", va="top", fontsize=SMALL)
+        axes.text(left + SIDE / 2, top + high + 0.05, names[place], ha="center", va="top", fontsize=SMALL, linespacing=1.2)
     return finished(figure)
 
 
