@@ -1,6 +1,7 @@
 """A command line of few options, whose mistakes end it with one line and exit code 2, as those of fit.py do."""
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -16,7 +17,11 @@ class Arguments(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong, and end."""
-        self.exit(2, f"error: {printable(' '.join(message.split()))} (--help shows the options)\n")
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        options = [option for action in self._actions for option in action.option_strings]
+        near = difflib.get_close_matches(unknown, options, n=1) if message.startswith("unrecognized") else []
+        advice = f"did you mean {near[0]}?" if near else "--help shows the options"
+        self.exit(2, f"error: {printable(' '.join(message.split()))} ({advice})\n")
 
 
 def run_command(command: Callable[[], None], user_errors: tuple[type[Exception], ...] = (ValueError, OSError)) -> None:

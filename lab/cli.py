@@ -13,11 +13,13 @@ from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-import lab.data  # noqa: F401  so that --help knows the data sets
 from lab.callbacks import default_callbacks
 from lab.config_files import read_config
+from lab.data import Augmentation, Episodes
 from lab.explain import Complaint, explain
+from lab.metrics import Evaluation
 from lab.models import Family
+from lab.options import given, show_help
 from lab.preflight import check_filled_in, check_parts, check_settings
 from lab.refusals import class_paths, explain_refusal
 from lab.runs import PROJECT, discard_run_folder, new_run_folder
@@ -39,6 +41,7 @@ CLASSES_OF = {
     "scheduler": ["torch.optim.lr_scheduler"],
     "callbacks": ["lightning.pytorch.callbacks"],
 }
+DESCRIBED = {"model.evaluation": Evaluation, "data.episodes": Episodes, "data.augmentation": Augmentation}
 CALLBACK_SWITCHES = {
     "enable_checkpointing": Checkpoint,
     "enable_model_summary": ModelSummary,
@@ -92,6 +95,7 @@ class LabCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read configs and arguments; say in one line what is wrong with them."""
+        show_help(DESCRIBED)
         files = [(path, "") for path in given("--config", "-c")]
         files += [(path, key) for key in ("data", "model") for path in given(f"--{key}") if path.endswith((".yaml", ".yml"))]
         entries = [entry for path, key in files if path for entry in read_config(Path(path), key)]
@@ -200,13 +204,3 @@ def _attribute(name: str) -> Callable[[Any], Any]:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def given(*options: str) -> list[str]:
-    """Return the values that the command line gives for an option, as ``--option value`` or ``--option=value``."""
-    values = []
-    for argument, following in zip(sys.argv[1:], [*sys.argv[2:], ""], strict=False):
-        name, equals, value = argument.partition("=")
-        if name in options:
-            values.append(value if equals else following)
-    return values

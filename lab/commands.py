@@ -14,9 +14,10 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lab.arguments import run_command
-from lab.cli import LabCLI, given
+from lab.cli import LabCLI
 from lab.models import read_checkpoint
-from lab.runs import discard_run_folder, environment, print_interrupted, print_next, print_scores, write_json
+from lab.options import given
+from lab.runs import discard_run_folder, environment, print_interrupted, print_next, print_scores, write_json, write_table
 
 USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a command with one line
 
@@ -97,6 +98,8 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
     print_scores(f"{type(cli.model).__name__} on {type(cli.datamodule).__name__}", scores, intervals)
     if cli.run_folder is None:
         return
+    if hasattr(cli.datamodule, "test_pictures"):
+        write_table(cli.run_folder / "test_pictures.csv", ("file", "class"), cli.datamodule.test_pictures())
     absolute = checkpoint and str(Path(checkpoint).resolve())
     record = {
         **scores,

@@ -1,11 +1,13 @@
 """The folder of a run, and the record it leaves there."""
 
 import contextlib
+import csv
 import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,12 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a record whole or not at all."""
     with whole_file(path) as unfinished:
         unfinished.write_text(json_text(record, indent=2) + "\n", encoding="utf-8")
+
+
+def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a CSV file whole or not at all."""
+    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *rows])
 
 
 def print_scores(title: str, scores: dict[str, float], intervals: dict[str, tuple[float, float]]) -> None:

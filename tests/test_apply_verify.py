@@ -81,15 +81,26 @@ def test_the_first_picture_of_two_views_is_the_first_view(script: Script, folder
     assert abs(there - back) > 1e-3
 
 
+def test_a_table_may_be_as_a_spreadsheet_writes_it(script: Script, folder: Path) -> None:
+    (folder / "pictures" / "pairs.csv").write_text("first,second,same\n0.png,1.png,1\n")
+    expected = json.loads(script("verify.py", "--json", "model.ckpt", "--pairs", "pictures/pairs.csv").stdout)
+    for text in ("First; Second ;SAME\n0.png;1.png;1\n", "\ufefffirst\tsecond\tsame\r\n0.png\t1.png\t1\r\n"):
+        (folder / "pictures" / "pairs.csv").write_text(text, newline="")
+        done = script("verify.py", "--json", "model.ckpt", "--pairs", "pictures/pairs.csv")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a,b\n", "pairs.csv has no column first: its first line must be first,second,same, and is a,b"),
-        ("", "pairs.csv has no column first: its first line must be first,second,same, and is empty"),
+        ("a,b\n", "pairs.csv has no column first: its first line must be first,second or first,second,same, and is a,b"),
+        ("", "pairs.csv has no column first: its first line must be first,second or first,second,same, and is empty"),
         ("first,second\n", "pairs.csv has no pairs in it"),
         ("first,second\n0.png\n", "pairs.csv:2 does not name two pictures"),
         ("first,second,same\n0.png,1.png,yes\n", "pairs.csv:2: same must be 1, for pictures of one class, or 0, not 'yes'"),
         ("first,second\n0.png,9.png\n", "9.png cannot be read: No such file or directory"),
+        ("first;second\n0.png;1.png\n0.png;9.png\n", "pairs.csv:3: "),
         ("first,second\n\xff", "pairs.csv is not a CSV file in UTF-8"),
     ],
 )

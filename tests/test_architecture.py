@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "config_files": set(),
     "explain": {"config_files"},
     "refusals": set(),
+    "options": set(),
     "runs": {"writing"},
     "writing": set(),
     "configuration": set(),
@@ -23,8 +24,8 @@ MAY_IMPORT = {
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
     "demo": {"apply", "arguments", "data", "demo"},
     "preflight": {"config_files", "models"},
-    "cli": {"callbacks", "config_files", "data", "explain", "models", "preflight", "refusals", "runs"},
-    "commands": {"arguments", "cli", "models", "runs"},
+    "cli": {"callbacks", "config_files", "data", "explain", "metrics", "models", "preflight", "refusals", "runs", "options"},
+    "commands": {"arguments", "cli", "models", "options", "runs"},
 }
 
 

@@ -5,7 +5,8 @@ from torch import Tensor
 from lab.losses.distances import pair_distances
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import ClassificationMetrics, EmbeddingMetrics, Evaluation
-from lab.metrics.bootstrap import NUM_REPLICATES, intervals, mean_intervals, weights_of
+from lab.metrics.bootstrap import NUM_REPLICATES, intervals, mean_intervals, task_intervals, weights_of
+from lab.metrics.one_shot import Tasks, draw_tasks, one_shot_hits
 
 
 def test_each_replicate_draws_as_many_as_there_are_with_replacement() -> None:
@@ -100,3 +101,36 @@ def test_a_classifiers_accuracies_are_those_of_scikit_learn_and_lie_in_their_int
     assert low < (logits.argmax(1) == labels).float().mean() < high
     assert metrics.results.gallery is not None
     assert torch.equal(metrics.results.gallery, logits[:10].argmax(1).float())
+
+
+def test_the_interval_of_one_shot_tasks_tells_what_other_images_would_give() -> None:
+    means = torch.randn(10, 8, generator=torch.Generator().manual_seed(9)) * 1.5
+    labels = torch.arange(10).repeat_interleave(30)
+    tasks = draw_tasks(labels, 10, 1, 60, torch.Generator().manual_seed(0))
+    assert tasks is not None
+    accuracies, widths, of_tasks = [], [], []
+    for seed in range(60):  # other images each time, of the same classes
+        images = means[labels] + 0.8 * torch.randn(300, 8, generator=torch.Generator().manual_seed(seed))
+        hits = one_shot_hits(images, tasks, torch.nn.functional.pairwise_distance, averaging=True).float()
+        accuracies.append(hits.mean().item())
+        if seed < 5:
+            low, high = task_intervals("a", hits, tasks, 300)["a"]
+            assert low < accuracies[-1] < high
+            widths.append(high - low)
+            low, high = mean_intervals({"a": hits.mean(1)})["a"]
+            of_tasks.append(high - low)
+    spread = 3.92 * torch.tensor(accuracies).std().item()
+    assert spread < sum(widths) / 5 < 2 * spread
+    assert sum(of_tasks) / 5 < 0.9 * spread  # as if the tasks shared no image
+
+
+def test_a_query_counts_as_often_as_the_product_of_what_it_and_its_examples_do() -> None:
+    tasks = Tasks(torch.tensor([[[0, 1], [2, 3]]]), torch.tensor([[4, 5]]))
+    hits = torch.tensor([[1.0, 0.0]])
+    values = []
+    for weights in weights_of(6, torch.Generator().manual_seed(0), 1):
+        (row,) = weights.tolist()
+        first, second = row[4] * (row[0] + row[1]) / 2, row[5] * (row[2] + row[3]) / 2
+        values += [first / (first + second)] if first + second else []
+    expected = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+    assert task_intervals("a", hits, tasks, 6)["a"] == pytest.approx(tuple(expected.tolist()))

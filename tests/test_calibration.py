@@ -135,3 +135,9 @@ def test_the_unit_of_distance_does_not_change_the_probability() -> None:
     distances, same = _pairs(5)
     one, other = (fit_probability(unit * distances, same) for unit in (1.0, 1e4))
     torch.testing.assert_close(one[1] - one[0] * distances, other[1] - other[0] * 1e4 * distances, rtol=1e-4, atol=1e-4)
+
+
+def test_a_false_match_rate_that_the_pairs_cannot_tell_is_refused() -> None:
+    Evaluation(operating_point=0.001, num_pairs=2000)
+    with pytest.raises(ValueError, match=r"operating_point 0\.0001 is less than one of the 1000 pairs of two classes"):
+        Evaluation(operating_point=0.0001, num_pairs=2000)

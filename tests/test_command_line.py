@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from conftest import PROJECT, Script
+from PIL import Image
 
 from lab.models import Triplet, load
 
@@ -343,3 +344,31 @@ def test_test_asks_for_a_checkpoint(script: Script) -> None:
     done = script("test.py")
     assert done.returncode == 2
     assert "--ckpt_path" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "option"),
+    [("model.evaluation", "operating_point"), ("data.episodes", "num_ways"), ("data.augmentation", "cutout")],
+)
+def test_options_that_come_together_are_explained(key: str, option: str, script: Script) -> None:
+    done = script("fit.py", "--config", str(PROJECT / "configs" / "triplet.yaml"), f"--{key}.help")
+    assert done.returncode == 0, done.stderr
+    assert f"--{key}.{option}" in done.stdout
+
+
+def test_a_run_on_a_folder_lists_the_pictures_that_it_was_tested_on(script: Script, tmp_path: Path) -> None:
+    for number, name in enumerate(("cat", "dog")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for shade in range(12):
+            picture = Image.new("RGB", (8, 8), (20 * shade, 200 * number, 0))
+            picture.save(tmp_path / "pictures" / name / f"{shade}.png")
+    small = ["--data.image_size", "8", "--data.batch_size", "8", "--trainer.max_epochs", "1", "--callbacks.pictures", "false"]
+    data = ["--data", "lab.data.ImageFolder", "--data.folder", "pictures", "--data.root", "."]
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    network = ["--model.encoder", "lab.nets.MLP", "--trainer.default_root_dir", "."]
+    done = script("fit.py", "--config", config, *data, *small, *network)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "classifier" / "version_0" / "test_pictures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5  # a fifth of 24
+    assert all(Path(row["file"]).parent.name == row["class"] and Path(row["file"]).is_file() for row in rows)

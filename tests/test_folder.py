@@ -106,6 +106,25 @@ def test_a_missing_val_is_held_out_of_train_and_a_missing_test_too(tmp_path: Pat
     assert {name: len(arrays) for name, arrays in data.splits.items()} == {"train": 43, "val": 5, "test": 12}
 
 
+@pytest.mark.parametrize("has_test", [False, True])
+def test_the_files_of_the_test_pictures_are_those_whose_pixels_are_tested_on(tmp_path: Path, has_test: bool) -> None:
+    folder = tmp_path / "pictures"
+    for split in ("train", "test") if has_test else (".",):
+        for number, name in enumerate("ab"):
+            for shade in range(20):
+                _picture(folder / split / name / f"{shade}.png", 12 * shade, 100 * number, 200 * (split == "test"))
+    data = ImageFolder(folder, image_size=2, root=tmp_path, test_size=0.3)
+    data.prepare_data()
+    data.setup()
+    listed = data.test_pictures()
+    assert len(listed) == len(data.splits["test"]) == (40 if has_test else 12)
+    colours = [tuple(decode(path, 2)[:, 0, 0].tolist()) for path, _ in listed]
+    assert colours == _colours(data.splits["test"])
+    assert [data.class_names.index(name) for _, name in listed] == data.splits["test"].labels.tolist()
+    some = ImageFolder(folder, root=tmp_path, test_size=0.3, classes=["b", "a"])
+    assert some.test_pictures() == listed
+
+
 def test_fit_channels_and_image_size_decide_the_arrays(tmp_path: Path) -> None:
     folder = _with_splits(tmp_path / "data", train=3, test=3)
     padded = _read(folder, tmp_path, fit="pad", channels=1)["train"][:][0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lab.data import Episodes, Synthetic
 from lab.losses import PrototypicalLoss
 from lab.losses.tuples import balanced_pairs
+from lab.metrics import Evaluation
 from lab.models import Classifier, Family, Siamese, Triplet, check_resume
 from lab.nets import MLP
 
@@ -166,3 +167,10 @@ def test_an_optimizer_is_the_same_under_either_of_its_paths(tmp_path: Path) -> N
     torch.save(checkpoint, tmp_path / "c.ckpt")
     with pytest.raises(ValueError, match=r"was trained by model\.optimizer torch\.optim\.AdamW"):
         check_resume(tmp_path / "c.ckpt", model, 3)
+
+
+def test_more_examples_a_class_than_a_split_has_are_refused_where_they_were_asked_for() -> None:
+    data = Synthetic(num_train_images=400, num_test_images=100, validation_size=100, batch_size=40, samples_per_class=4)
+    model = Triplet(MLP(hidden_sizes=(4,)), evaluation=Evaluation(num_shots=30))
+    said = _refusal(model, data)
+    assert "model.evaluation.num_shots 30 asks for 31 images a class" in said

@@ -209,7 +209,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
 
 def test_how_many_pixels_are_too_many_can_be_said(tmp_path: Path) -> None:
     _gradient(10, 10).save(tmp_path / "a.png")
-    assert _refusal(tmp_path / "a.png", max_pixels=99) == "it has 10 x 10 pixels, more than the 99 allowed"
+    assert _refusal(tmp_path / "a.png", max_pixels=99) == "it has 10 x 10 pixels, more than the 99 allowed: make it smaller"
     decode(tmp_path / "a.png", 4, max_pixels=100)
 
 

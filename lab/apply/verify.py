@@ -21,6 +21,7 @@ class Pair:
     names: tuple[str, str]
     paths: tuple[Path, Path]
     same: bool | None = None
+    place: str = ""  # in the table, before what is wrong with them
 
 
 def pairs_of(pictures: Sequence[str]) -> list[Pair]:
@@ -43,15 +44,18 @@ def read_pairs(table: Path) -> list[Pair]:
     """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
+            names = file.readline()
+            delimiter = max(",;\t", key=names.count)  # as spreadsheets write it in different countries
+            columns = [name.strip().lower() for name in next(csv.reader([names], delimiter=delimiter), [])]
+            rows = csv.DictReader(file, columns, delimiter=delimiter)
             missing = [name for name in ("first", "second") if name not in columns]
             if missing:
                 found = ",".join(columns) or "empty"
                 raise ValueError(
-                    f"{table} has no column {missing[0]}: its first line must be first,second,same, and is {found}"
+                    f"{table} has no column {missing[0]}: its first line must be first,second or first,second,same, and is "
+                    f"{found}"
                 )
-            pairs = [_pair(row, table, rows.line_num, "same" in columns) for row in rows]
+            pairs = [_pair(row, table, rows.line_num + 1, "same" in columns) for row in rows]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table} is not a CSV file in UTF-8: {error}") from error
     if not pairs:
@@ -66,7 +70,12 @@ def _pair(row: dict[str, str | None], table: Path, line: int, told: bool) -> Pai
     same = (row["same"] or "").strip() if told else None
     if same not in ("0", "1", None):
         raise ValueError(f"{table}:{line}: same must be 1, for pictures of one class, or 0, not {same!r}")
-    return Pair((names[0], names[1]), (table.parent / names[0], table.parent / names[1]), None if same is None else same == "1")
+    return Pair(
+        (names[0], names[1]),
+        (table.parent / names[0], table.parent / names[1]),
+        None if same is None else same == "1",
+        f"{table}:{line}: ",
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,9 @@ class Verification:
         if len(self.pairs) > MAX_ROWS:
             console.print(f"the first {MAX_ROWS} of {len(self.pairs):,} pairs; --json has them all")
         console.print(
-            "p(same): how probable it is that both pictures are of one class, where half of all pairs are", soft_wrap=True
+            "p(same): how probable it is that both pictures are of one class, where half of all pairs are, as fitted on "
+            "validation pairs; the verdict is by the threshold alone, which another operating point may put elsewhere",
+            soft_wrap=True,
         )
         if counts:
             console.print(f"right: {counts['right']} of {counts['pairs']} ({counts['right'] / counts['pairs']:.1%})")
@@ -152,6 +163,10 @@ def verify(trained: Trained, pairs: Sequence[Pair]) -> Verification:
     places: dict[Path, int] = {}
     for path in (path for pair in pairs for path in pair.paths):
         places.setdefault(path, len(places))
-    embeddings = trained.embed(list(places))
+    try:
+        embeddings = trained.embed(list(places))
+    except ValueError as error:
+        place = next((pair.place for pair in pairs if any(str(error).startswith(f"{path} ") for path in pair.paths)), "")
+        raise ValueError(f"{place}{error}") from error
     first, second = (embeddings[[places[pair.paths[side]] for pair in pairs]] for side in (0, 1))
     return Verification(trained.path, trained.threshold, list(pairs), trained.compare(first, second))

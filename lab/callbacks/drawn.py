@@ -122,7 +122,8 @@ def queries_figure(results: Results, metrics: EmbeddingMetrics, data: Any) -> Fi
     right = tests.labels[nearest] == tests.labels[queries].unsqueeze(1)
     query_names = [names[int(label)] for label in tests.labels[queries]]
     title = "Test images whose nearest other test image is wrong, worst first"
-    return plots.query_rows(tests[queries][0], neighbors, query_names, captions, right, title)
+    summary = f"these {len(queries)} of {len(tests):,}" if len(queries) else None
+    return plots.query_rows(tests[queries][0], neighbors, query_names, captions, right, title, summary)
 
 
 def embeddings_figure(model: LightningModule, data: Any, classes: list[str] | None) -> Figure:

@@ -89,6 +89,14 @@ class ImageFolder(ImageDataModule):
             splits["train"] = splits["train"].select((~is_test).nonzero().squeeze(1))
         return splits
 
+    def test_pictures(self) -> list[tuple[Path, str]]:
+        """Return the file and the class of each picture to test on."""
+        listed = self._list()
+        positions = self._test_positions(listed)
+        entries = listed["test"] if positions is None else [listed["train"][place] for place in sorted(positions)]
+        chosen = [(entry.file.path, self.all_class_names[entry.label]) for entry in entries]
+        return [(path, name) for path, name in chosen if name in self.class_names]
+
     def _list(self) -> dict[str, list[Entry]]:
         """Return the pictures of each split, by folder, class and name."""
         listed: dict[str, list[Entry]] = {}

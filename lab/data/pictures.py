@@ -67,13 +67,19 @@ def decode(
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
-                raise ValueError(f"it has {image.width} x {image.height} pixels, more than the {max_pixels:,} allowed")
+                raise ValueError(
+                    f"it has {image.width} x {image.height} pixels, more than the {max_pixels:,} allowed: make it smaller"
+                )
             # A JPEG far too large is decoded at a half, a quarter or an eighth, but never below twice the size.
             image.draft(None, (2 * max(height, width), 2 * max(height, width)))
             image.load()
             array = np.array(_fit(_convert(_turn_upright(image), "L" if channels == 1 else "RGB"), (width, height), fit))
     except MemoryError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{os.fspath(path)} cannot be read: it has more pixels than the {max_pixels:,} allowed: make it smaller"
+        ) from error
     except UnidentifiedImageError as error:
         empty = Path(path).stat().st_size == 0
         reason = "it is empty" if empty else "it is no JPEG, PNG, BMP, GIF, WebP, TIFF or PPM file, or its beginning is broken"

@@ -27,7 +27,8 @@ def verdict(distance: float, threshold: float, probability: float) -> str:
         f'<p class="verdict">{"✓ Same class" if same else "✗ Different classes"}</p>'
         f"<p>Distance {distance:.3f}, {side} the threshold {threshold:.3f}"
         f", which was chosen on validation pairs.{chance}</p>{_bar(distance, threshold, same)}"
-        '<p class="small">The probability holds where as many pairs are of one class as of two.</p>'
+        '<p class="small">The probability was fitted on validation pairs, as many of one class as of two; of other pictures it '
+        "knows nothing.</p>"
     )
 
 

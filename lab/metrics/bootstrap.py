@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from lab.metrics.one_shot import Tasks
+
 NUM_REPLICATES = 1000
 MAX_CHUNK_ELEMENTS = 2**22
 Scores = dict[str, Tensor]
@@ -48,3 +50,18 @@ def mean_intervals(values: dict[str, Tensor]) -> dict[str, tuple[float, float]]:
         return dict(zip(values, averages.T, strict=True))
 
     return intervals(len(table), means, len(table))
+
+
+def task_intervals(name: str, hits: Tensor, tasks: Tasks, num_images: int) -> dict[str, tuple[float, float]]:
+    """Return the interval of the share of hits (T, N) in one-shot tasks that were drawn from so many images.
+
+    Tasks share images, so it is these that are drawn anew: a query counts as often as the product of what it and, on average,
+    the examples of its class do. Where images are in few tasks, this makes the interval wider than it need be.
+    """
+    told, queries, support = hits.cpu().double(), tasks.queries.cpu(), tasks.support.cpu()
+
+    def share(weights: Tensor) -> Scores:
+        counted = weights[:, queries] * weights[:, support].mean(3)
+        return {name: (counted * told).sum((1, 2)) / counted.sum((1, 2))}
+
+    return intervals(num_images, share, num_images + 3 * queries.numel() + support.numel())

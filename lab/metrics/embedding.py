@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.metrics.bootstrap import intervals, mean_intervals
+from lab.metrics.bootstrap import intervals, mean_intervals, task_intervals
 from lab.metrics.calibration import fit_probability, threshold_for
 from lab.metrics.collected import Collected, Part, Results
 from lab.metrics.evaluation import Evaluation
@@ -89,12 +89,12 @@ class EmbeddingMetrics(Collected):
         if not finite:
             embeddings, gallery = torch.zeros_like(embeddings), None if gallery is None else torch.zeros_like(gallery)
         scores = self._verify(embeddings, labels, results, calibrating=self.calibrating and finite)
-        values = [self._search(embeddings, labels, gallery, gallery_labels)] if self.search is not None else []
-        values += [{name: hits} for name, hits in self._recognise(embeddings, labels).items()]
-        scores |= {name: value.nanmean() for group in values for name, value in group.items()}
+        if self.search is not None:
+            values = self._search(embeddings, labels, gallery, gallery_labels)
+            scores |= {name: value.nanmean() for name, value in values.items()}
+            results.intervals |= mean_intervals(values) if self.thorough else {}
+        scores |= self._recognise(embeddings, labels, results)
         if self.thorough:
-            for group in values:
-                results.intervals |= mean_intervals(group)
             self.results = results
         told = {n: s for n, s in scores.items() if not (n.startswith("fnmr@") and s.isnan())}  # by so few pairs
         chosen = {n: s for n, s in told.items() if self.thorough or n in EVERY_EPOCH or n.startswith("one_shot")}
@@ -139,20 +139,23 @@ class EmbeddingMetrics(Collected):
             values["nearest_neighbor_accuracy"] = hits.float()
         return values
 
-    def _recognise(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Score each one-shot task, (T,), by name."""
-        asked = self.evaluation
+    def _recognise(self, embeddings: Tensor, labels: Tensor, results: Results) -> dict[str, Tensor]:
+        """Score one-shot tasks."""
+        asked, scores = self.evaluation, {}
         kinds = {"accuracy": None, **({f"within_{self.groups[0]}": self.groups[1]} if self.groups is not None else {})}
-        values = {}
         for name, groups in kinds.items():
             generator = torch.Generator().manual_seed(0)
             tasks = draw_tasks(labels.cpu(), asked.num_ways, asked.num_shots, asked.num_tasks, generator, groups)
             if tasks is not None:
-                values[f"one_shot_{name}"] = self._hits(embeddings, tasks)
+                hits = self._hits(embeddings, tasks)
+                scores[f"one_shot_{name}"] = hits.mean()
+                results.intervals |= task_intervals(f"one_shot_{name}", hits, tasks, len(labels)) if self.thorough else {}
         trials, numbers = self.collected("trials")
         if trials is not None and numbers is not None and self.trial_tasks is not None and self._are_all(numbers):
-            values["one_shot_trials"] = self._hits(trials[numbers.argsort()], self.trial_tasks)
-        return values
+            told = {"one_shot_trials": self._hits(trials[numbers.argsort()], self.trial_tasks).mean(1)}
+            scores["one_shot_trials"] = told["one_shot_trials"].mean()
+            results.intervals |= mean_intervals(told) if self.thorough else {}
+        return scores
 
     def _are_all(self, numbers: Tensor) -> bool:
         """Return whether the images of all trials were seen, and not those of a part of a test."""
@@ -160,8 +163,7 @@ class EmbeddingMetrics(Collected):
         return len(numbers) > max(int(places.max()) for places in self.trial_tasks)
 
     def _hits(self, embeddings: Tensor, tasks: Tasks) -> Tensor:
-        hits = one_shot_hits(embeddings, tasks, self.pair_distance, averaging=self.search is not None)
-        return hits.float().mean(1)
+        return one_shot_hits(embeddings, tasks, self.pair_distance, averaging=self.search is not None).float()
 
     def to_search(self, embeddings: Tensor) -> Tensor:
         """Scale to unit length for cosine, which ranks alike as Euclidean distance then."""

@@ -26,6 +26,12 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         check_operating_point(self.operating_point)
-        for name, least in (("num_pairs", 2), ("num_ways", 2), ("num_shots", 1), ("num_tasks", 1)):
+        for name, least in (("num_pairs", 100), ("num_ways", 2), ("num_shots", 1), ("num_tasks", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"model.evaluation.{name} must be {least} or more, not {getattr(self, name)}")
+        num_different = self.num_pairs // 2
+        if isinstance(self.operating_point, int | float) and self.operating_point * num_different < 1:
+            raise ValueError(
+                f"model.evaluation.operating_point {self.operating_point:g} is less than one of the {num_different} pairs of "
+                "two classes, half of model.evaluation.num_pairs, that it is measured on: raise either"
+            )

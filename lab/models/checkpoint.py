@@ -4,6 +4,7 @@ import functools
 import os
 import pickle
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         near = sorted(str(found) for found in (*folder.glob("*.ckpt"), *folder.glob("checkpoints/*.ckpt")))[:3]
         raise ValueError(f"there is no checkpoint {path}" + (f"; there is {', '.join(near)}" if near else ""))
     try:
-        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's advice, on how to load it all the same
+            checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        words = str(error).strip().splitlines()
-        reason = words[0] if words and not isinstance(error, KeyError) else "it is cut off, or of another kind"
-        if "weights_only" in reason:  # torch would have the user load it unsafely
-            reason = "it holds something else, or is not a checkpoint at all"
-        raise ValueError(f"{path} is not a whole checkpoint of weights and settings alone ({reason})") from error
+        # torch's own words are about how to load it unsafely, or of the inside of an archive.
+        damaged = isinstance(error, RuntimeError | EOFError)
+        reason = "it is cut off or damaged" if damaged else "it holds something else, or is not a checkpoint at all"
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        raise ValueError(f"{path} is not a whole checkpoint of weights and settings alone: {reason}") from error
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(settings, dict) or "_class_path" not in settings or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{path} is a checkpoint, but not of a family of this project: it does not name its class")

@@ -23,6 +23,13 @@ def check_needs(model: Any, data: Any) -> None:
         for option in ("samples_per_class", "batch_size"):
             if getattr(data, option, None) == 1 and not (option == "batch_size" and data.episodes):
                 raise ValueError(f"data.{option} 1 leaves no two images of one class in a batch, from which {name} learns")
+    num = getattr(getattr(model.metrics, "evaluation", None), "num_shots", 1)
+    for split in {"val", "test"} & splits.keys() if num > 1 else ():  # with 1, there is no such score then
+        if int((splits[split].labels.bincount() > num).sum()) < 2:
+            raise ValueError(
+                f"model.evaluation.num_shots {num} asks for {num + 1} images a class, the examples and a query, and fewer than "
+                f"two classes of the {split} split have so many: lower it"
+            )
     episodes, num_shots = getattr(data, "episodes", None), getattr(getattr(model, "loss", None), "num_shots", None)
     if episodes is not None and num_shots is not None and num_shots != episodes.num_shots:
         raise ValueError(

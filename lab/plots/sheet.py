@@ -66,7 +66,8 @@ def range_of(*batches: Floats) -> tuple[float, float]:
     """Return the lowest and the highest finite value of all images; 0 and 1 where there is none."""
     finite = [batch[np.isfinite(batch)] for batch in batches]
     values = np.concatenate([*finite, np.zeros(0, dtype=np.float32)])
-    return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    return (0.0, 1.0) if 0 <= low < 0.1 and 0.9 < high <= 1 else (low, high)  # pictures in their own range
 
 
 def for_display(images: Floats, limits: tuple[float, float]) -> Floats:

@@ -125,6 +125,7 @@ def _comparison(runs: dict[str, Run]) -> dict[str, Any]:
         "groups": groups,
         "of_group": {label: place for place, group in enumerate(groups) for label in (*group.runs, *group.left_out)},
         "scores": scores,
+        "fair": fair,
         "settings": differing_settings(runs),
         "doubts": doubts(runs),
         "curves": compared_curves(runs),

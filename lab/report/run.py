@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import difflib
 import json
 import math
 from dataclasses import dataclass, field
@@ -158,7 +159,7 @@ def _runs_near(folder: Path) -> list[str]:
         if above.is_dir() and above.resolve().parent != above.resolve():
             found = [path.parent for pattern in ("*/config.yaml", "*/*/config.yaml") for path in above.glob(pattern)]
             if found:
-                return [str(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:5]]
+                return difflib.get_close_matches(str(folder), sorted(map(str, found)), n=5, cutoff=0.0)
     return []
 
 
