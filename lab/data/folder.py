@@ -94,7 +94,7 @@ class ImageFolder(ImageDataModule):
         listed = self._list()
         positions = self._test_positions(listed)
         entries = listed["test"] if positions is None else [listed["train"][place] for place in sorted(positions)]
-        chosen = [(entry.file.path, self.all_class_names[entry.label]) for entry in entries]
+        chosen = [(entry.file.path.absolute(), self.all_class_names[entry.label]) for entry in entries]
         return [(path, name) for path, name in chosen if name in self.class_names]
 
     def _list(self) -> dict[str, list[Entry]]:
