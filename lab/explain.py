@@ -54,6 +54,8 @@ def _unrecognized(complaint: Complaint, found: re.Match[str]) -> str:
     if not dashes:
         advice = f"; a config is given by --config {name}" if name.endswith((".yaml", ".yml")) else ""
         return f"unrecognized argument {name}{advice}"
+    whole = [argument.partition("=")[0] for argument in complaint.arguments]
+    name = next((argument.removeprefix("--") for argument in whole if argument.endswith(f".{name}")), name)
     keys = {*complaint.keys, *keys_of_classes(complaint.entries)}
     ends = sorted(key for key in keys if key.rpartition(".")[2] == name)
     near = difflib.get_close_matches(name, sorted(keys), n=1, cutoff=0.6)

@@ -24,7 +24,7 @@ def check_needs(model: Any, data: Any) -> None:
             if getattr(data, option, None) == 1 and not (option == "batch_size" and data.episodes):
                 raise ValueError(f"data.{option} 1 leaves no two images of one class in a batch, from which {name} learns")
     num = getattr(getattr(model.metrics, "evaluation", None), "num_shots", 1)
-    for split in {"val", "test"} & splits.keys() if num > 1 else ():  # with 1, there is no such score then
+    for split in [name for name in ("val", "test") if name in splits and num > 1]:  # with 1, there is no such score then
         if int((splits[split].labels.bincount() > num).sum()) < 2:
             raise ValueError(
                 f"model.evaluation.num_shots {num} asks for {num + 1} images a class, the examples and a query, and fewer than "
