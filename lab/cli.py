@@ -22,7 +22,7 @@ from lab.models import Family
 from lab.options import given, show_help
 from lab.preflight import check_filled_in, check_parts, check_settings
 from lab.refusals import class_paths, explain_refusal
-from lab.runs import PROJECT, discard_run_folder, new_run_folder
+from lab.runs import PROJECT, discard_run_folder, is_main_process, new_run_folder
 
 CONFIGS = PROJECT / "configs"
 # What a model and its encoder are told of the data, where they have such an argument.
@@ -126,7 +126,7 @@ class LabCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""
-        settings = {**self.config_init.trainer, **kwargs}
+        settings = {**self.config_init.trainer, **kwargs, **_devices_of_torchrun()}
         check_parts(self.model, self.datamodule, self.config, resuming=not self.suffix)
         if not settings["fast_dev_run"]:
             self.run_folder = self._make_run_folder(settings)
@@ -138,7 +138,7 @@ class LabCLI(LightningCLI):
         try:
             return Trainer(**settings)
         except Exception as error:
-            if "LOCAL_RANK" not in os.environ:
+            if is_main_process():
                 discard_run_folder(self.run_folder)
             raise ValueError(f"trainer: {error}") from error
 
@@ -165,13 +165,13 @@ class LabCLI(LightningCLI):
 
     def _make_run_folder(self, settings: dict[str, Any]) -> Path:
         logs = Path(settings["default_root_dir"] or PROJECT / "lightning_logs").resolve()
-        # A process that Lightning starts for another device writes where the one that started it does.
-        inherited = os.environ.get("LAB_RUN_FOLDER") if "LOCAL_RANK" in os.environ else None
+        parent = logs / (self.config.name + self.suffix)
+        if not is_main_process():  # which writes nothing, and need not know which version it is
+            return Path(parent, "version_of_the_main_process")
         try:
-            folder = Path(inherited) if inherited else new_run_folder(logs / (self.config.name + self.suffix))
+            folder = new_run_folder(parent)
         except OSError as error:
             raise ValueError(f"trainer.default_root_dir {logs} cannot be written: {error.strerror}") from error
-        os.environ["LAB_RUN_FOLDER"] = str(folder)
         config = self.asked_for
         for key in ("config", "debug", *(f"model.init_args.{target}" for target in FROM_DATA)):
             config.pop(key, None)
@@ -190,6 +190,14 @@ class _FamilyInstantiator(_InstantiatorFn):
             if owner:
                 self.cli.config_dump[self.key]["init_args"][owner].setdefault("init_args", {})
         return super().__call__(class_type, *args, applied_instantiation_links=wanted, **kwargs)
+
+
+def _devices_of_torchrun() -> dict[str, int]:
+    """Return how many processes torchrun has started, on how many machines, as the trainer is told of them."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    here, all_there_are = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    return {"devices": here, "num_nodes": all_there_are // here}
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

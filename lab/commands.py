@@ -17,7 +17,16 @@ from lab.arguments import run_command
 from lab.cli import LabCLI
 from lab.models import read_checkpoint
 from lab.options import given
-from lab.runs import discard_run_folder, environment, print_interrupted, print_next, print_scores, write_json, write_table
+from lab.runs import (
+    discard_run_folder,
+    environment,
+    is_main_process,
+    print_interrupted,
+    print_next,
+    print_scores,
+    write_json,
+    write_table,
+)
 
 USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a command with one line
 
@@ -51,6 +60,9 @@ def _fit() -> None:
     cli = LabCLI()
     started = time.perf_counter()
     first_step = FirstStep()
+    num, size = cli.trainer.world_size, getattr(cli.datamodule, "batch_size", None)
+    if num > 1 and size is not None and is_main_process():
+        print(f"{num} devices with {size} images each: batches of {num * size:,}")
     cli.trainer.callbacks.append(first_step)  # type: ignore[attr-defined]
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 
 from lab.config_files import Entry
 from lab.models import Family, check_checkpoint, check_learning_rate, check_needs, check_resume, rehearse, warm_start
+from lab.runs import is_main_process
 
 
 def check_filled_in(keys: list[str], entries: list[Entry], arguments: list[str]) -> None:
@@ -43,8 +44,9 @@ def check_settings(config: Any) -> None:
         raise ValueError(f"callbacks.patience must be 0 or more, not {config.callbacks.patience}")
     if config.name is not None and (config.name in ("", ".", "..") or Path(config.name).name != config.name):
         raise ValueError(f"name must be that of a folder below trainer.default_root_dir, not {config.name!r}")
-    if "LOCAL_RANK" in os.environ and "LAB_RUN_FOLDER" not in os.environ:
-        raise ValueError("started by torchrun, which is not supported yet: use --trainer.devices for several on one machine")
+    on_cpu = config.trainer.accelerator == "cpu" or (config.trainer.accelerator == "auto" and not torch.cuda.is_available())
+    if config.trainer.sync_batchnorm and on_cpu:
+        raise ValueError("trainer.sync_batchnorm true needs a GPU: on a CPU, batch norm is of the images of each process")
 
 
 def check_parts(model: Family, data: LightningDataModule, config: Any, resuming: bool) -> None:
@@ -53,8 +55,10 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
     Raises:
         ValueError: naming what does not fit.
     """
-    if "LOCAL_RANK" not in os.environ:
-        data.prepare_data()
+    if not is_main_process():  # which finds what is wrong; and the data may not be prepared yet
+        rehearse(model, (torch.zeros(8, *data.image_shape), torch.arange(8) % 2))  # type: ignore[attr-defined]
+        return
+    data.prepare_data()
     data.setup("fit")
     check_needs(model, data)
     chooses = config.callbacks.checkpoints or config.callbacks.early_stopping
@@ -69,9 +73,7 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
         if resuming:
             check_resume(config.ckpt_path, model, config.trainer.max_epochs)
     elif config.encoder_from is not None:
-        report = warm_start(model, config.encoder_from)
-        if "LOCAL_RANK" not in os.environ:
-            print(report)
+        print(warm_start(model, config.encoder_from))  # whose weights all processes begin with
 
 
 def _first_batch(data: LightningDataModule, validating: bool) -> Any:

@@ -32,6 +32,12 @@ def new_run_folder(parent: Path) -> Path:
             number += 1
 
 
+def is_main_process() -> bool:
+    """Return whether this process is the first or only one of a run; Lightning, torchrun and SLURM number them."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((int(rank) == 0 for rank in ranks if rank), True)
+
+
 def discard_run_folder(folder: Path | None) -> None:
     """Remove the folder of a run in which nothing has happened, and the one above it where this leaves that empty."""
     if folder is None:

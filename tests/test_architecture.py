@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "arguments": set(),
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
     "demo": {"apply", "arguments", "data", "demo"},
-    "preflight": {"config_files", "models"},
+    "preflight": {"config_files", "models", "runs"},
     "cli": {"callbacks", "config_files", "data", "explain", "metrics", "models", "preflight", "refusals", "runs", "options"},
     "commands": {"arguments", "cli", "models", "options", "runs"},
 }

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from lab import plots
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 NAN = float("nan")
 HISTORY = {
     "train/loss": ([1, 2, 3], [0.9, 0.5, 0.3]),

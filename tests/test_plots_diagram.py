@@ -8,7 +8,7 @@ from lab import plots
 from lab.plots import Layer
 from lab.plots.layers import folded
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 LAYERS = [
     Layer("encoder.0", "Conv2d 3x3", (32, 14, 14), 9248),
     Layer("encoder.1", "ReLU", (32, 14, 14), 0),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from lab import plots
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def _random_counts(seed: int, num_classes: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lab import plots
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 NAMES = ["zero", "one", "two"]
 
 

@@ -18,7 +18,7 @@ from lab.plots.inputs import booleans, floats, integers
 from lab.plots.lettering import counted, fitted, percent, readable, shortened, width_of
 from lab.plots.style import COLORS, MARKERS, new_figure
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 PLOTS = Path(plots.__file__).parent
 ODD_NAMES = ["$x_1$", "_hidden", "日本", "naïve Ω", "a\nb\tc", "😀", "50 % of $5 and $6", ""]
 

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from lab import plots
 from lab.plots.verification import deviates
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 NAN = float("nan")
 FALSE_MATCH = np.array([0.0, 0.01, 0.1, 0.3, 1.0])
 FALSE_NON_MATCH = np.array([1.0, 0.4, 0.1, 0.02, 0.0])

@@ -42,7 +42,8 @@ class RandomBatches(Batches):
 
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.labels), generator=generator_for("batches", self.seed, self.epoch))
-        global_size = min(self.batch_size * self.num_replicas, len(self.labels))
+        fits = len(self.labels) // self.num_replicas * self.num_replicas
+        global_size = min(self.batch_size * self.num_replicas, fits)
         for start in range(0, len(self) * global_size, global_size):
             yield order[start : start + global_size][self.rank :: self.num_replicas]
 
@@ -127,17 +128,25 @@ def evaluation_order(num: int) -> Tensor:
 class EvaluationBatches(Batches):
     """Every image exactly once over all ranks, in one fixed random order, so that each batch mixes the classes.
 
-    A rank yields a contiguous part of the order: what the ranks gather, one after the other, is what one process sees.
+    A rank yields a contiguous part of the batches: what the ranks gather, one after the other, is what one process sees. Where
+    there are fewer batches than ranks, they are smaller than ``batch_size``, so that each rank has one.
+
+    Raises:
+        ValueError: if there are fewer images than ranks.
     """
 
+    def __init__(self, labels: Tensor, batch_size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        if 0 < len(labels) < world_size:
+            raise ValueError(f"trainer.devices: {len(labels)} images cannot be evaluated on {world_size} devices, use fewer")
+        super().__init__(labels, max(1, min(batch_size, len(labels) // world_size)), seed, rank, world_size)
+
     def __len__(self) -> int:
-        return -(-len(self._part()) // self.batch_size)
+        return len(self._part())
 
     def __iter__(self) -> Iterator[Tensor]:
-        order = evaluation_order(len(self.labels))
-        part = order[self._part().start : self._part().stop]
-        yield from part.split(self.batch_size) if len(part) else ()
+        batches = evaluation_order(len(self.labels)).split(self.batch_size)
+        yield from batches[self._part().start : self._part().stop]
 
     def _part(self) -> range:
-        num = len(self.labels)
+        num = -(-len(self.labels) // self.batch_size)
         return range(num * self.rank // self.num_replicas, num * (self.rank + 1) // self.num_replicas)

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, inference_mode, tensor
+import torch
+from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 
 class ExactMetric(Metric):
@@ -26,15 +28,16 @@ class ExactMetric(Metric):
 class Averages(ExactMetric):
     """The mean over images, batches and ranks of named values; much cheaper a step than Lightning's own ``log``.
 
+    The values of batches are kept and added up at the end, in float64, so that it is all the same which rank had which batch.
     It is made for ``update`` and ``compute``: the names are those of the first update.
     """
 
     full_state_update = False
-    num_averaged: Tensor
+    weights: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("num_averaged", default=tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("weights", default=[], dist_reduce_fx="cat")
         self.names: list[str] = []
 
     def update(self, values: dict[str, Tensor], num_images: int) -> None:
@@ -44,17 +47,24 @@ class Averages(ExactMetric):
         at all does not count.
         """
         num = int(values.get("num_averaged", num_images))
-        names = values.keys() - {"num_averaged"}
-        with inference_mode(False):  # else what is made while evaluating could not be used while training
-            for name in sorted(names - set(self.names)):  # in one order on all ranks, by which they are summed
-                self.add_state(f"total_{name}", default=self.num_averaged.new_zeros(()), dist_reduce_fx="sum")
-        self.names = sorted(names | set(self.names))
-        self.num_averaged += num
-        for name in names if num else ():
-            getattr(self, f"total_{name}").add_(values[name].detach(), alpha=num)
+        names = sorted(values.keys() - {"num_averaged"})  # in one order on all ranks, by which they are gathered
+        for name in [name for name in names if name not in self.names]:
+            self.add_state(f"values_{name}", default=[], dist_reduce_fx="cat")
+        self.names = sorted({*self.names, *names})
+        for name in names:
+            value = values[name].detach()
+            getattr(self, f"values_{name}").append(value.float().reshape(1))
+        self.weights.append(torch.full_like(value, num, dtype=torch.float32).reshape(1))
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the mean of each value by name; none of what was a mean of nothing each time."""
-        if not self.num_averaged:
+        """Return the mean of each value by name, float32; none of what was a mean of nothing each time."""
+        weights = dim_zero_cat(self.weights).cpu().double() if len(self.weights) else torch.zeros(0)
+        counted = weights > 0
+        if not counted.any():
             return {}
-        return {name: getattr(self, f"total_{name}") / self.num_averaged for name in self.names}
+        means = {}
+        for name in self.names:
+            values = dim_zero_cat(getattr(self, f"values_{name}"))
+            total = (values.cpu().double()[counted] * weights[counted]).sum()
+            means[name] = (total / weights.sum()).to(values)
+        return means

@@ -14,6 +14,7 @@ from lab.losses.reduction import in_float32
 from lab.losses.tuples import balanced_pairs, rows
 from lab.metrics import EmbeddingMetrics, Evaluation
 from lab.models.base import Batch, Family, embedding_size_of
+from lab.models.ranks import of_all_ranks
 from lab.nets.heads import LogisticUnit
 from lab.nets.views import Views, both_views, view_shape
 
@@ -132,6 +133,7 @@ class Siamese(Family):
         embeddings = self(images)
         if not self.training:
             self.metrics.update(embeddings, labels)
+        embeddings, labels = of_all_ranks(self, embeddings, labels)
         # The images of the batch are drawn by seed, epoch and rank already, so this draw need only differ from step to step.
         drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
         first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)

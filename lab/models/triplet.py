@@ -14,6 +14,7 @@ from lab.losses.reduction import in_float32
 from lab.losses.tuples import balanced_pairs
 from lab.metrics import EmbeddingMetrics, Evaluation
 from lab.models.base import Batch, Family
+from lab.models.ranks import of_all_ranks
 
 
 class Triplet(Family):
@@ -63,7 +64,7 @@ class Triplet(Family):
         if not self.training:
             self.metrics.update(embeddings, labels)
         with in_float32(embeddings) as embeddings:
-            return {"loss": self.loss(embeddings, labels)}
+            return {"loss": self.loss(*of_all_ranks(self, embeddings, labels))}
 
 
 def _name_of(distance: Any) -> Distance:

@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rank_worker import ALL, EQUAL, make, run
+
+TESTS = Path(__file__).parent
+
+
+def _torchrun(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in two processes."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return subprocess.run([*start, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What two processes find."""
+    folder = tmp_path_factory.mktemp("ranks")
+    done = _torchrun(str(TESTS / "rank_worker.py"), str(folder / "found.pt"), cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = torch.load(folder / "found.pt", weights_only=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def of_one() -> dict[str, Any]:
+    """What one process finds, with batches as large as those of both together."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return {name: run(name, 1) for name in ALL}
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_two_processes_train_as_one_does_on_the_same_global_batches(
+    of_one: dict[str, Any], of_two: dict[str, Any], name: str
+) -> None:
+    alone, together = of_one[name]["weights"], of_two[name]["weights"]
+    untrained = make(name).state_dict()
+    assert not torch.equal(alone["encoder.layers.1.weight"], untrained["encoder.layers.1.weight"])
+    torch.testing.assert_close(
+        {key: value for key, value in together.items() if not key.startswith("metrics.")},
+        {key: value for key, value in alone.items() if not key.startswith("metrics.")},
+        atol=1e-5,
+        rtol=1e-5,
+    )
+    assert of_two[name]["logged"]["train/loss"] == pytest.approx(of_one[name]["logged"]["train/loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_scores_of_two_processes_are_those_of_one_to_the_last_digit(
+    of_one: dict[str, Any], of_two: dict[str, Any], name: str
+) -> None:
+    assert len(of_one[name]["scores"]) >= 3
+    assert of_two[name]["scores"] == pytest.approx(of_one[name]["scores"], rel=0, abs=0, nan_ok=True)
+
+
+def test_both_processes_end_with_the_same_weights_with_batch_norm_too(of_two: dict[str, Any]) -> None:
+    assert of_two["ranks_agree"]
+    logged = of_two["batch_norm_two_views"]["logged"]
+    assert 0 < logged["train/loss"] < 100
+
+
+def test_torchrun_trains_tests_and_writes_one_run_and_says_the_global_batch_once(tmp_path: Path) -> None:
+    project = TESTS.parent
+    small = ["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--trainer.max_epochs", "1",
+             "--trainer.default_root_dir", ".", "--data.num_images_per_class", "30", "--model.encoder.width", "4",
+             "--callbacks.pictures", "false"]  # fmt: skip
+    done = _torchrun(
+        str(project / "scripts" / "fit.py"), "--config", str(project / "configs" / "triplet.yaml"), *small, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("2 devices with 80 images each: batches of 160") == 1
+    assert done.stdout.count("best checkpoint: ") == 1
+    assert [path.name for path in (tmp_path / "triplet").iterdir()] == ["version_0"]
+    assert (tmp_path / "triplet" / "version_0" / "metrics.json").is_file()
