@@ -1,7 +1,6 @@
 """The command line: configs and arguments in, the data, model and trainer of one run out."""
 
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from lab.callbacks import default_callbacks
 from lab.config_files import read_config
@@ -19,10 +18,12 @@ from lab.data import Augmentation, Episodes
 from lab.explain import Complaint, explain
 from lab.metrics import Evaluation
 from lab.models import Family
-from lab.options import given, show_help
+from lab.options import devices_of_torchrun, given, show_help
 from lab.preflight import check_filled_in, check_parts, check_settings
 from lab.refusals import class_paths, explain_refusal
+from lab.resume import loggers
 from lab.runs import PROJECT, discard_run_folder, is_main_process, new_run_folder
+from lab.writing import whole_file
 
 CONFIGS = PROJECT / "configs"
 # What a model and its encoder are told of the data, where they have such an argument.
@@ -52,10 +53,15 @@ CALLBACK_SWITCHES = {
 class LabCLI(LightningCLI):
     """Reads configs and arguments, and makes the data, the model and the trainer of one run."""
 
-    run_folder: Path | None = None
+    def __init__(self, suffix: str = "", run_folder: Path | None = None) -> None:
+        """Make the parts of a run.
 
-    def __init__(self, suffix: str = "") -> None:
+        Args:
+            suffix: of the name of its folder.
+            run_folder: that of a run that goes on; None for a new one.
+        """
         self.suffix = suffix
+        self.run_folder = run_folder
         super().__init__(
             Family,
             LightningDataModule,
@@ -82,6 +88,7 @@ class LabCLI(LightningCLI):
         parser.add_argument(
             "--encoder_from", type=str | None, help="Checkpoint of any family whose encoder's weights to start from."
         )
+        parser.add_argument("--resume", type=str | None, help="Folder of a run that was interrupted, to go on with it there.")
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
         parser.add_function_arguments(default_callbacks, "callbacks", skip={"run_folder"}, fail_untyped=False)
         for target, name in FROM_DATA.items():
@@ -126,7 +133,7 @@ class LabCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the run's folder, and a trainer that writes there, with the default callbacks before the user's own."""
-        settings = {**self.config_init.trainer, **kwargs, **_devices_of_torchrun()}
+        settings = {**self.config_init.trainer, **kwargs, **devices_of_torchrun()}
         check_parts(self.model, self.datamodule, self.config, resuming=not self.suffix)
         if not settings["fast_dev_run"]:
             self.run_folder = self._make_run_folder(settings)
@@ -146,9 +153,8 @@ class LabCLI(LightningCLI):
         """TensorBoard, CSV and the user's own loggers; none at all where the user said false."""
         if self.run_folder is None or False in own:
             return []
-        save_dir, name, version = self.run_folder.parent.parent, self.run_folder.parent.name, self.run_folder.name
         own = [logger for logger in own if logger is not True]
-        return [TensorBoardLogger(save_dir, name, version, default_hp_metric=False), CSVLogger(save_dir, name, version), *own]
+        return [*loggers(self.run_folder, self.config.ckpt_path if self.config.resume else None), *own]
 
     def _callbacks(self, settings: dict[str, Any]) -> list[Callback]:
         """The default callbacks, but for what the trainer's own switches turn off, and the user's."""
@@ -167,15 +173,17 @@ class LabCLI(LightningCLI):
         logs = Path(settings["default_root_dir"] or PROJECT / "lightning_logs").resolve()
         parent = logs / (self.config.name + self.suffix)
         if not is_main_process():  # which writes nothing, and need not know which version it is
-            return Path(parent, "version_of_the_main_process")
+            return self.run_folder or Path(parent, "version_of_the_main_process")
         try:
-            folder = new_run_folder(parent)
+            folder = self.run_folder or new_run_folder(parent)
         except OSError as error:
             raise ValueError(f"trainer.default_root_dir {logs} cannot be written: {error.strerror}") from error
         config = self.asked_for
-        for key in ("config", "debug", *(f"model.init_args.{target}" for target in FROM_DATA)):
+        left_out = ["config", "debug", "resume", *(f"model.init_args.{target}" for target in FROM_DATA)]
+        for key in [*left_out, *(["ckpt_path"] if self.config.resume else [])]:
             config.pop(key, None)
-        self.parser.save(config, folder / "config.yaml", skip_unset=False, overwrite=True, multifile=False)
+        with whole_file(folder / "config.yaml") as unfinished:
+            self.parser.save(config, unfinished, skip_unset=False, overwrite=True, multifile=False)
         return folder
 
 
@@ -190,14 +198,6 @@ class _FamilyInstantiator(_InstantiatorFn):
             if owner:
                 self.cli.config_dump[self.key]["init_args"][owner].setdefault("init_args", {})
         return super().__call__(class_type, *args, applied_instantiation_links=wanted, **kwargs)
-
-
-def _devices_of_torchrun() -> dict[str, int]:
-    """Return how many processes torchrun has started, on how many machines, as the trainer is told of them."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return {}
-    here, all_there_are = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    return {"devices": here, "num_nodes": all_there_are // here}
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

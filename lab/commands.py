@@ -1,7 +1,9 @@
 """What the scripts do."""
 
 import logging
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -14,13 +16,16 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lab.arguments import run_command
+from lab.callbacks import TERMINATED, Keeper
 from lab.cli import LabCLI
 from lab.models import read_checkpoint
 from lab.options import given
+from lab.resume import go_on_with
 from lab.runs import (
     discard_run_folder,
     environment,
     is_main_process,
+    note_state,
     print_interrupted,
     print_next,
     print_scores,
@@ -57,25 +62,40 @@ def test() -> None:
 
 
 def _fit() -> None:
-    cli = LabCLI()
-    started = time.perf_counter()
+    cli = LabCLI(run_folder=go_on_with())
     first_step = FirstStep()
+    note_state(cli.run_folder, "running")
+    try:
+        _train_and_score(cli, first_step)
+    except BaseException as error:
+        if cli.trainer.is_global_zero and not first_step.was_taken and cli.config.resume is None:
+            discard_run_folder(cli.run_folder)
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            note_state(cli.run_folder, "interrupted", "by Ctrl-C" if isinstance(error, KeyboardInterrupt) else "by a signal")
+            if cli.run_folder is not None and is_main_process():
+                print_interrupted(cli.run_folder)
+        else:
+            note_state(cli.run_folder, "failed", f"{type(error).__name__}: {error}")
+        raise
+    note_state(cli.run_folder, "finished")
+
+
+def _train_and_score(cli: LabCLI, first_step: FirstStep) -> None:
+    started = time.perf_counter()
     num, size = cli.trainer.world_size, getattr(cli.datamodule, "batch_size", None)
     if num > 1 and size is not None and is_main_process():
         print(f"{num} devices with {size} images each: batches of {num * size:,}")
-    cli.trainer.callbacks.append(first_step)  # type: ignore[attr-defined]
+    cli.trainer.callbacks.insert(0, first_step)  # type: ignore[attr-defined]
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
-    except BaseException as error:
-        if cli.trainer.is_global_zero and not first_step.was_taken:
-            discard_run_folder(cli.run_folder)
-        elif isinstance(error, KeyboardInterrupt | SystemExit) and cli.run_folder is not None and cli.trainer.is_global_zero:
-            print_interrupted(cli.run_folder)
-        if first_step.was_taken or isinstance(error, USER_ERRORS) or not isinstance(error, Exception):
+    except Exception as error:
+        if first_step.was_taken or isinstance(error, USER_ERRORS):
             raise
         raise ValueError(f"the first training step failed: {type(error).__name__}: {error} (--debug shows where)") from error
     facts: dict[str, Any] = {"resumed_from": cli.config.ckpt_path, "epochs": cli.trainer.current_epoch}
-    seconds = {"fit": round(max(first_step.ended, started) - started, 1)}
+    callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]
+    before = next((callback.seconds for callback in callbacks if isinstance(callback, Keeper)), 0.0)
+    seconds = {"fit": round(before + max(first_step.ended, started) - started, 1)}
     keeper = cli.trainer.checkpoint_callback
     best = keeper.best_model_path or None if isinstance(keeper, ModelCheckpoint) else None
     if isinstance(keeper, ModelCheckpoint) and best is not None and keeper.best_model_score is not None:
@@ -127,6 +147,8 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
 
 def _run(command: Callable[[], None]) -> None:
     """Run a command of Lightning's as ``run_command`` does."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # but while training, see ``Keeper``
     sys.path.insert(0, str(Path.cwd()))  # where a user's own classes are looked for, as with python -m
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,5 +1,6 @@
-"""What stands on the command line, before it is parsed."""
+"""What stands on the command line and around it, before it is parsed."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,3 +27,11 @@ def show_help(described: Mapping[str, type[Any]]) -> None:
             parser.add_class_arguments(options, key)
             parser.print_help()
             sys.exit()
+
+
+def devices_of_torchrun() -> dict[str, int]:
+    """Return how many processes torchrun has started, on how many machines, as the trainer is told of them."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    here, all_there_are = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    return {"devices": here, "num_nodes": all_there_are // here}

@@ -71,7 +71,7 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
     if config.ckpt_path is not None:
         check_checkpoint(config.ckpt_path, model)
         if resuming:
-            check_resume(config.ckpt_path, model, config.trainer.max_epochs)
+            check_resume(config.ckpt_path, model, config.trainer.max_epochs, in_place=config.resume is not None)
     elif config.encoder_from is not None:
         print(warm_start(model, config.encoder_from))  # whose weights all processes begin with
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -66,6 +67,19 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+def note_state(run_folder: Path | None, state: str, reason: str | None = None) -> None:
+    """Write down what has become of a run: ``running``, ``finished``, ``interrupted`` or ``failed``, and why.
+
+    Nothing is written where there is no such folder, or no room on the disk: this must not hide what went wrong before.
+    """
+    if run_folder is None or not run_folder.is_dir() or not is_main_process():
+        return
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    process = {"process": os.getpid(), "machine": platform.node()}
+    with contextlib.suppress(ValueError):
+        write_json(run_folder / "state.json", {"state": state, "reason": reason, "since": now, **process})
+
+
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a record whole or not at all."""
     with whole_file(path) as unfinished:
@@ -113,8 +127,8 @@ def print_interrupted(run_folder: Path) -> None:
     if not last.is_file():
         console.print(f"interrupted before the first epoch was over; {_short(run_folder)} has no checkpoint to go on from")
         return
-    script, config = _short(PROJECT / "scripts" / "fit.py"), _short(run_folder / "config.yaml")
-    console.print(f"interrupted; to go on:\n  python {script} --config {config} --ckpt_path {_short(last)}")
+    script = _short(PROJECT / "scripts" / "fit.py")
+    console.print(f"interrupted; to go on:\n  python {script} --resume {_short(run_folder)}")
 
 
 def _console() -> Console:

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "config_files": set(),
     "explain": {"config_files"},
     "refusals": set(),
+    "resume": {"models", "options", "runs"},
     "options": set(),
     "runs": {"writing"},
     "writing": set(),
@@ -24,8 +25,21 @@ MAY_IMPORT = {
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
     "demo": {"apply", "arguments", "data", "demo"},
     "preflight": {"config_files", "models", "runs"},
-    "cli": {"callbacks", "config_files", "data", "explain", "metrics", "models", "preflight", "refusals", "runs", "options"},
-    "commands": {"arguments", "cli", "models", "options", "runs"},
+    "cli": {
+        "callbacks",
+        "config_files",
+        "data",
+        "explain",
+        "metrics",
+        "models",
+        "preflight",
+        "refusals",
+        "runs",
+        "options",
+        "resume",
+        "writing",
+    },
+    "commands": {"arguments", "callbacks", "cli", "models", "options", "resume", "runs"},
 }
 
 

@@ -1,5 +1,6 @@
 """What happens beside training."""
 
 from lab.callbacks.defaults import default_callbacks
+from lab.callbacks.keeper import TERMINATED, Keeper
 
-__all__ = ["default_callbacks"]
+__all__ = ["TERMINATED", "Keeper", "default_callbacks"]

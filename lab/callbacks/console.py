@@ -1,5 +1,6 @@
 """What a user sees of a run: a progress bar on a terminal, one plain line an epoch anywhere."""
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from rich.console import Console
 from rich.table import Table
+
+from lab.writing import whole_file
 
 
 class RunProgressBar(RichProgressBar):
@@ -63,7 +66,7 @@ class StepLoss(Callback):
 class EpochLog(Callback):
     """Appends to a file, after each epoch, a line of its number, its scores and its seconds.
 
-    The line is written when all is known: at the start of the next epoch, or at the end.
+    The line is written when all is known: where there was no validation, at the start of the next epoch, or at the end.
 
     Args:
         path: the file; None for none.
@@ -76,6 +79,17 @@ class EpochLog(Callback):
         self._started = 0.0
         self._ended: str | None = None  # the number and the seconds of an epoch that is over, its line not yet written
         self._validated = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the time; where a run goes on, take lines out of epochs that are to be trained again."""
+        self._started = time.perf_counter()
+        if self.path is None or not self.path.is_file() or not trainer.is_global_zero:
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        number = {line: re.match(r"epoch (\d+)", line) for line in lines}
+        kept = [line for line in lines if (found := number[line]) is None or int(found[1]) <= trainer.current_epoch]
+        with whole_file(self.path) as unfinished:
+            unfinished.write_text("".join(kept), encoding="utf-8")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the line of the epoch before, and note the time."""
@@ -90,6 +104,8 @@ class EpochLog(Callback):
         """Note that the epoch is over."""
         number = str(trainer.current_epoch + 1) + (f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else "")
         self._ended = f"epoch {number}{{}}  {time.perf_counter() - self._started:.1f} s"
+        if self._validated:  # else what the model logs next is not known yet
+            self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the line of the last epoch."""
@@ -102,7 +118,8 @@ class EpochLog(Callback):
     def _write(self, trainer: Trainer) -> None:
         if self._ended is None or not trainer.is_global_zero:
             return
-        shown = [item for item in sorted(trainer.callback_metrics.items()) if self._validated or not item[0].startswith("val/")]
+        seen = ("train/", "val/") if self._validated else ("train/",)
+        shown = [item for item in sorted(trainer.callback_metrics.items()) if item[0].startswith(seen)]
         line = self._ended.format("".join(f"  {name} {value.item():.4f}" for name, value in shown))
         self._ended = None
         if self.path is not None:

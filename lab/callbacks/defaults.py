@@ -8,11 +8,11 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
-    ModelCheckpoint,
 )
 
 from lab.callbacks.board import Board
 from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar, StepLoss
+from lab.callbacks.keeper import Best, Keeper
 from lab.callbacks.monitor import MonitorCheck
 from lab.callbacks.pictures import Pictures
 
@@ -23,6 +23,7 @@ def default_callbacks(
     mode: Literal["min", "max"] | None = None,
     patience: int = 10,
     checkpoints: bool = True,
+    save_every_n_steps: int | None = 500,
     early_stopping: bool = True,
     epoch_log: bool = True,
     step_loss: bool = True,
@@ -42,6 +43,7 @@ def default_callbacks(
             rate and the highest of anything else.
         patience: validations, usually one an epoch, without a better score before training stops.
         checkpoints: keep ``checkpoints/best.ckpt``, of the best epoch, and ``checkpoints/last.ckpt``.
+        save_every_n_steps: optimizer steps after which ``last.ckpt`` is written within an epoch; null for never.
         early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
         step_loss: log the loss of single steps.
@@ -74,6 +76,6 @@ def default_callbacks(
         chosen.append(Board(run_folder / "config.yaml"))
     if checkpoints and run_folder is not None:
         folder = run_folder / "checkpoints"
-        chosen.append(ModelCheckpoint(folder, "best", monitor, mode=best_is, enable_version_counter=False))
-        chosen.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
+        chosen.append(Best(folder, "best", monitor, mode=best_is, enable_version_counter=False))
+        chosen.append(Keeper(folder, save_every_n_steps))
     return chosen

@@ -48,11 +48,24 @@ class Pictures(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take note of the scores of the epoch before."""
-        self._note(trainer)
+        self._note(trainer, trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take note of the scores, where all are known."""
+        if self._validated:
+            self._note(trainer, trainer.current_epoch + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scores noted so far."""
+        return {"history": {name: [list(epochs), list(values)] for name, (epochs, values) in self.history.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the scores of the epochs before."""
+        self.history = {name: (list(epochs), list(values)) for name, (epochs, values) in state_dict["history"].items()}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the first batch, the network and the learning curves."""
-        self._note(trainer)
+        self._note(trainer, trainer.current_epoch)
         if self._batch is not None and trainer.is_global_zero:
             from lab.callbacks import drawn
 
@@ -90,14 +103,14 @@ class Pictures(Callback):
                 show("worst_queries", lambda: drawn.queries_figure(results, metrics, data))
         show("embeddings", lambda: drawn.embeddings_figure(pl_module, data, self.classes))
 
-    def _note(self, trainer: Trainer) -> None:
-        if trainer.current_epoch == 0:
+    def _note(self, trainer: Trainer, epoch: int) -> None:
+        if epoch == 0:
             return
         for name, value in trainer.callback_metrics.items():
             if name.startswith("train/") or (name.startswith("val/") and self._validated):
                 epochs, values = self.history.setdefault(name, ([], []))
-                if not epochs or epochs[-1] != trainer.current_epoch:
-                    epochs.append(trainer.current_epoch)
+                if not epochs or epochs[-1] != epoch:
+                    epochs.append(epoch)
                     values.append(value.item())
         self._validated = False
 

@@ -1,7 +1,9 @@
 """Which images form a batch: samplers that yield one index tensor a batch, the same for the same (seed, epoch, rank)."""
 
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Self
 
 import numpy as np
 import torch
@@ -32,6 +34,19 @@ class Batches(DistributedSampler[Tensor]):
         super().__init__(labels, num_replicas=world_size, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.labels = labels
         self.batch_size = batch_size
+        self._num_seen: Callable[[], int] = int
+
+    def skip(self, num_seen: Callable[[], int]) -> Self:
+        """Leave out those that a run has seen of an epoch in whose middle it goes on; asked when the first is drawn."""
+        self._num_seen = num_seen
+        return self
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from itertools.islice(self.draw(), self._num_seen(), None)
+
+    def draw(self) -> Iterator[Tensor]:
+        """Yield the batches of the epoch."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return max(1, len(self.labels) // (self.batch_size * self.num_replicas))
@@ -40,7 +55,8 @@ class Batches(DistributedSampler[Tensor]):
 class RandomBatches(Batches):
     """Every image at most once an epoch, in random order; what does not fill a last global batch waits for another epoch."""
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def draw(self) -> Iterator[Tensor]:
+        """Yield the batches of the epoch."""
         order = torch.randperm(len(self.labels), generator=generator_for("batches", self.seed, self.epoch))
         fits = len(self.labels) // self.num_replicas * self.num_replicas
         global_size = min(self.batch_size * self.num_replicas, fits)
@@ -93,7 +109,8 @@ class ClassBatches(Batches):
                 f"data.samples_per_class {samples_per_class}; lower it, or leave the class out by data.classes"
             )
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def draw(self) -> Iterator[Tensor]:
+        """Yield the batches of the epoch."""
         generator = generator_for("batches", self.seed, self.epoch)
         num_classes = int(self.labels.max()) + 1
         num_batches = len(self) * self.num_replicas
@@ -143,7 +160,8 @@ class EvaluationBatches(Batches):
     def __len__(self) -> int:
         return len(self._part())
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def draw(self) -> Iterator[Tensor]:
+        """Yield the batches of the epoch."""
         batches = evaluation_order(len(self.labels)).split(self.batch_size)
         yield from batches[self._part().start : self._part().stop]
 

@@ -15,7 +15,7 @@ from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBat
 from lab.data.episodes import Episodes
 from lab.data.noise import redraw_labels
 from lab.data.normalization import Normalization, measure
-from lab.data.options import check_options, refuse_overfitting
+from lab.data.options import check_options, num_batches_seen, refuse_overfitting
 from lab.data.pair_batches import PairBatches
 from lab.data.pictures import Fit
 from lab.data.preparation import Preparation, scaled
@@ -198,12 +198,12 @@ class ImageDataModule(LightningDataModule):
         return self.splits[split].select(torch.arange(len(self.splits[split])), self.true_labels if split == "train" else None)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Random batches, or P x K batches where ``samples_per_class`` is given."""
+        """Training batches, those that are left of the epoch where a run goes on in its middle."""
         refuse_overfitting(self.trainer)
-        return self._loader(self.splits["train"], self._train_batches())
+        return self._loader(self.splits["train"], self._train_batches().skip(lambda: num_batches_seen(self.trainer)))
 
     def evaluated(self, part: str) -> ImageArrays:
-        """Return ``test``, ``train`` or ``val``, rightly labelled, in the order in which it is evaluated."""
+        """Return a split, rightly labelled, in the order in which it is evaluated."""
         return self._true(part).select(evaluation_order(len(self.splits[part])))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
@@ -216,5 +216,5 @@ class ImageDataModule(LightningDataModule):
         return ["images", *["gallery"] * self.classes_are_shared, *["trials"] * ("trials" in self.splits)]
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
-        """Every test image; every training image, rightly labelled, as gallery; the images of one-shot trials, numbered."""
+        """Every test image; every training image, rightly labelled, as gallery; the images of trials, numbered."""
         return [self._evaluation_loader(part) for part in self.test_parts]

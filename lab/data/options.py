@@ -53,3 +53,12 @@ def refuse_overfitting(trainer: Any) -> None:
             "trainer.overfit_batches would replace the batches by single images; to overfit a few images, keep few by "
             "data.num_images_per_class"
         )
+
+
+def num_batches_seen(trainer: Any) -> int:
+    """Return how many batches a run has seen of the epoch in whose middle it goes on from a checkpoint."""
+    loop = getattr(trainer, "fit_loop", None)
+    if loop is None or not loop.restarting or loop.epoch_loop.batch_progress.is_last_batch:
+        return 0
+    num: int = loop.epoch_loop.batch_progress.current.ready
+    return num

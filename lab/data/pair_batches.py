@@ -38,7 +38,8 @@ class PairBatches(Batches):
     def __len__(self) -> int:
         return self.num_batches
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def draw(self) -> Iterator[Tensor]:
+        """Yield the batches of the epoch."""
         generator = generator_for("batches", self.seed, self.epoch)
         order = torch.randperm(len(self.labels), generator=generator)
         line = order[torch.argsort(self.labels[order], stable=True)]

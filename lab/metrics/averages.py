@@ -56,6 +56,20 @@ class Averages(ExactMetric):
             getattr(self, f"values_{name}").append(value.float().reshape(1))
         self.weights.append(torch.full_like(value, num, dtype=torch.float32).reshape(1))
 
+    def kept(self) -> dict[str, Tensor]:
+        """Return what was added so far, to go on from."""
+        states = {"weights": self.weights, **{f"values_{name}": getattr(self, f"values_{name}") for name in self.names}}
+        return {name: dim_zero_cat(values).cpu() for name, values in states.items() if len(values)}
+
+    def restore(self, kept: dict[str, Tensor]) -> None:
+        """Go on from what was kept."""
+        self.reset()
+        for name, values in kept.items():
+            if name not in self._defaults:
+                self.add_state(name, default=[], dist_reduce_fx="cat")
+            setattr(self, name, [values.to(self.device)])
+        self.names = sorted(name.removeprefix("values_") for name in kept if name != "weights")
+
     def compute(self) -> dict[str, Tensor]:
         """Return the mean of each value by name, float32; none of what was a mean of nothing each time."""
         weights = dim_zero_cat(self.weights).cpu().double() if len(self.weights) else torch.zeros(0)

@@ -104,11 +104,11 @@ class Family(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how the data prepares an image for this model, and where the random numbers are (dropout draws them)."""
-        add_surroundings(checkpoint, self._trainer)
+        add_surroundings(checkpoint, self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the data prepare images as those that the model was trained on."""
-        restore_surroundings(checkpoint, self._trainer, self.needs_known_classes)
+        restore_surroundings(checkpoint, self)
 
     def _log(self, stage: str, *metrics: Metric) -> None:
         for metric in metrics:

@@ -68,7 +68,7 @@ def check_checkpoint(path: str | os.PathLike[str], model: Family) -> None:
             )
 
 
-def check_resume(path: str | os.PathLike[str], model: Family, max_epochs: int | None) -> None:
+def check_resume(path: str | os.PathLike[str], model: Family, max_epochs: int | None, in_place: bool = False) -> None:
     """Make sure that training can go on from a checkpoint that fits the model.
 
     Raises:
@@ -76,11 +76,8 @@ def check_resume(path: str | os.PathLike[str], model: Family, max_epochs: int | 
     """
     checkpoint = read_checkpoint(path)
     loop = checkpoint.get("loops", {}).get("fit_loop", {})
-    num_epochs = loop.get("epoch_progress", {}).get("current", {}).get("completed", 0)
-    progress = loop.get("epoch_loop.batch_progress", {})
-    if progress and not progress["is_last_batch"]:
-        raise ValueError(f"{path} was saved in the middle of an epoch, where training cannot go on from; use last.ckpt")
-    if max_epochs not in (None, -1) and num_epochs >= max_epochs:
+    num_epochs = loop.get("epoch_progress", {}).get("current", {}).get("processed", 0)
+    if not in_place and max_epochs not in (None, -1) and num_epochs >= max_epochs:  # in its place, it is scored again
         raise ValueError(
             f"{path} has been trained for {num_epochs} epochs, which is all of trainer.max_epochs {max_epochs}: score it by "
             "scripts/test.py, or raise trainer.max_epochs (not with OneCycleLR, whose schedule is over)"

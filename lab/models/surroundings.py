@@ -8,8 +8,10 @@ from lightning.pytorch import Trainer
 from lab.models.needs import check_class_names
 
 
-def add_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> None:
-    """Add ``preparation``, how the data prepares an image, and ``random_state``, where the random numbers are."""
+def add_surroundings(checkpoint: dict[str, Any], model: Any) -> None:
+    """Add ``preparation``, how the data prepares an image, ``random_state``, where the random numbers are, and averages."""
+    trainer: Trainer | None = model._trainer
+    checkpoint["train_averages"] = model.train_averages.kept()
     data: Any = getattr(trainer, "datamodule", None)
     if hasattr(data, "state_dict"):
         checkpoint["preparation"] = data.state_dict()
@@ -18,20 +20,22 @@ def add_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None) -> Non
         checkpoint["cuda_random_state"] = torch.cuda.get_rng_state()
 
 
-def restore_surroundings(checkpoint: dict[str, Any], trainer: Trainer | None, needs_known_classes: bool) -> None:
+def restore_surroundings(checkpoint: dict[str, Any], model: Any) -> None:
     """Let the data prepare images as those before, and, where training goes on, let the random numbers go on too.
 
     Raises:
         ValueError: as ``check_class_names`` does, where a family needs the classes that it was trained on.
     """
+    trainer: Trainer | None = model._trainer
     if trainer is None:
         return
     data: Any = getattr(trainer, "datamodule", None)
-    if needs_known_classes:
+    if model.needs_known_classes:
         check_class_names(checkpoint, data)
     if "mean" in checkpoint.get("preparation", {}) and hasattr(data, "load_state_dict"):
         data.load_state_dict(checkpoint["preparation"])
     if trainer.state.fn == "fit" and "random_state" in checkpoint:
+        model.train_averages.restore(checkpoint.get("train_averages", {}))
         torch.set_rng_state(checkpoint["random_state"])
         if torch.cuda.is_available() and "cuda_random_state" in checkpoint:
             torch.cuda.set_rng_state(checkpoint["cuda_random_state"])

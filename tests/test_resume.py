@@ -1,0 +1,221 @@
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import PROJECT, Script
+
+CONFIGS = {
+    "classifier": ("classifier.yaml", ()),
+    "siamese": ("siamese.yaml", ("--model.head", "logistic", "--model.loss", "null")),
+    "triplet": ("triplet.yaml", ("--model.encoder", "lab.nets.MLP", "--model.encoder.dropout", "0.2")),
+    "split_image": (
+        "split_image.yaml",
+        ("--model.scheduler", "torch.optim.lr_scheduler.StepLR", "--model.scheduler.step_size", "1"),
+    ),
+}
+SMALL = (
+    *("--trainer.accelerator", "cpu", "--trainer.default_root_dir", ".", "--trainer.max_epochs", "4"),
+    *("--callbacks.pictures", "false", "--callbacks.board", "false", "--callbacks.save_every_n_steps", "3"),
+    *("--data.num_images_per_class", "70", "--data.batch_size", "40"),  # 17 steps an epoch
+)
+FAULTY = '''
+import os, signal
+from lightning.pytorch import Callback
+
+class Fault(Callback):
+    """Does something to the process after a step, before any other callback can know of it, or after an epoch's validation."""
+    def __init__(self, kind: str, step: int):
+        self.kind, self.step = kind, step
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step and not os.path.exists("done"):
+            open("done", "w").close()
+            if self.kind == "exception":
+                raise RuntimeError("a callback failed")
+            os.kill(os.getpid(), getattr(signal, self.kind))
+'''
+
+
+def _arguments(name: str, *more: str) -> list[str]:
+    config, own = CONFIGS[name]
+    width = ("--model.encoder.hidden_sizes", "[16]") if name == "triplet" else ("--model.encoder.width", "4")
+    per_class = ("--data.samples_per_class", "4") if name in ("siamese", "triplet") else ()
+    return ["--config", str(PROJECT / "configs" / config), *own, *width, *per_class, *SMALL, *more]
+
+
+def _with_fault(folder: Path, name: str, kind: str, step: int) -> list[str]:
+    (folder / "faulty.py").write_text(FAULTY)
+    fault = {"class_path": "faulty.Fault", "init_args": {"kind": kind, "step": step}}
+    return _arguments(name, "--trainer.callbacks", json.dumps([fault]))
+
+
+def _state(run: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((run / "state.json").read_text())
+    return state
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of runs that were never interrupted, by family."""
+    from lab.commands import fit
+
+    found = {}
+    for name in CONFIGS:
+        folder = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as context:
+            context.chdir(folder)
+            context.setattr(sys, "argv", ["fit.py", *_arguments(name)])
+            fit()
+        found[name] = folder / name / "version_0"
+    return found
+
+
+def _assert_same(run: Path, other: Path) -> None:
+    """Make sure that two runs have left the same weights, scores and curves, bit for bit."""
+    for name in ("last", "best"):
+        one, two = (torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for folder in (run, other))
+        assert one["state_dict"].keys() == two["state_dict"].keys()
+        assert all(torch.equal(one["state_dict"][key], two["state_dict"][key]) for key in one["state_dict"])
+        assert (one["epoch"], one["global_step"]) == (two["epoch"], two["global_step"])
+    records = [json.loads((folder / "metrics.json").read_text()) for folder in (run, other)]
+    compared = [name for name in records[0] if name.startswith(("test/", "best_", "intervals", "epochs"))]
+    assert len(compared) > 5
+    assert all(records[0][name] == records[1][name] for name in compared)
+    lines = [(folder / "epochs.log").read_text().splitlines() for folder in (run, other)]
+    assert [line.rpartition("  ")[0] for line in lines[0]] == [line.rpartition("  ")[0] for line in lines[1]]  # but seconds
+    assert (run / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "step"),
+    [
+        ("classifier", "SIGTERM", 22),  # in the middle of the second epoch
+        ("siamese", "SIGTERM", 22),
+        ("triplet", "SIGTERM", 22),
+        ("split_image", "SIGTERM", 22),
+        ("split_image", "SIGTERM", 34),  # with the last step of an epoch
+        ("classifier", "SIGTERM", 1),
+        ("triplet", "exception", 35),
+        ("classifier", "exception", 68),  # with the last step of all
+    ],
+)
+def test_a_run_that_was_interrupted_goes_on_as_if_it_never_had_been(
+    uninterrupted: dict[str, Path], script: Script, tmp_path: Path, name: str, kind: str, step: int
+) -> None:
+    arguments = _with_fault(tmp_path, name, kind, step)
+    run = tmp_path / name / "version_0"
+    if kind == "exception":
+        with pytest.raises(RuntimeError, match="a callback failed"):
+            script("fit.py", *arguments)
+        assert _state(run)["state"] == "failed"
+        assert _state(run)["reason"] == "RuntimeError: a callback failed"
+    else:
+        stopped = script("fit.py", *arguments)
+        assert stopped.returncode == 128 + signal.SIGTERM
+        assert f"interrupted; to go on:\n  python {PROJECT}/scripts/fit.py --resume {name}/version_0" in stopped.stdout
+        assert _state(run)["state"] == "interrupted"
+        steps = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+        assert steps == step
+    resumed = script("fit.py", "--resume", f"{name}/version_0")
+    assert resumed.returncode == 0, resumed.stderr
+    assert _state(run)["state"] == "finished"
+    assert [path.name for path in run.parent.iterdir()] == ["version_0"]
+    _assert_same(run, uninterrupted[name])
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_never_had_been(
+    uninterrupted: dict[str, Path], script: Script, script_process: Script, tmp_path: Path
+) -> None:
+    killed = script_process("fit.py", *_with_fault(tmp_path, "triplet", "SIGKILL", 22))
+    assert killed.returncode == -signal.SIGKILL
+    run = tmp_path / "triplet" / "version_0"
+    assert _state(run)["state"] == "running"
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 21
+    resumed = script("fit.py", "--resume", "triplet/version_0")
+    assert resumed.returncode == 0, resumed.stderr
+    _assert_same(run, uninterrupted["triplet"])
+
+
+def test_a_run_goes_on_from_its_best_epoch_where_that_is_asked_for(
+    uninterrupted: dict[str, Path], script: Script, tmp_path: Path
+) -> None:
+    arguments = _with_fault(tmp_path, "classifier", "exception", 40)
+    with pytest.raises(RuntimeError, match="a callback failed"):
+        script("fit.py", *arguments)
+    best = "classifier/version_0/checkpoints/best.ckpt"
+    resumed = script("fit.py", "--resume", "classifier/version_0", "--ckpt_path", best)
+    assert resumed.returncode == 0, resumed.stderr
+    _assert_same(tmp_path / "classifier" / "version_0", uninterrupted["classifier"])
+
+
+def test_a_run_that_was_moved_and_interrupted_while_it_was_scored_is_scored_by_its_best_epoch(
+    uninterrupted: dict[str, Path], script: Script, tmp_path: Path
+) -> None:
+    shutil.copytree(uninterrupted["classifier"], tmp_path / "elsewhere" / "run")
+    for name in ("state.json", "metrics.json"):
+        (tmp_path / "elsewhere" / "run" / name).unlink()
+    done = script("fit.py", "--resume", "elsewhere/run")
+    assert done.returncode == 0, done.stderr
+    before, after = (
+        json.loads((run / "metrics.json").read_text()) for run in (uninterrupted["classifier"], tmp_path / "elsewhere" / "run")
+    )
+    assert after["test/accuracy"] == before["test/accuracy"]
+    assert after["best_score"] == before["best_score"]
+    assert after["checkpoint"] == str(tmp_path / "elsewhere" / "run" / "checkpoints" / "best.ckpt")
+
+
+def test_what_cannot_be_gone_on_with_is_refused_in_one_line(
+    uninterrupted: dict[str, Path], script: Script, tmp_path: Path
+) -> None:
+    def refused(*arguments: str) -> str:
+        done = script("fit.py", "--resume", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    run = tmp_path / "run"
+    assert "it has no config.yaml" in refused("run")
+    shutil.copytree(uninterrupted["classifier"], run)
+    assert "it has finished; to train it for longer, raise --trainer.max_epochs" in refused("run")
+    assert "leave --config out" in refused("run", "--config", "a.yaml")
+    (run / "state.json").unlink()
+    last, best = (run / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+    last.write_bytes(last.read_bytes()[:2000])
+    assert f"cut off or damaged; the newest that is whole is {best}: add --ckpt_path {best}" in refused("run")
+    best.write_bytes(b"")
+    assert "there is no other that is whole" in refused("run")
+    shutil.rmtree(run / "checkpoints")
+    assert "has no checkpoint to go on from: start it again by fit.py --config" in refused("run")
+
+
+def test_a_full_disk_ends_a_run_with_the_reason_and_leaves_the_earlier_checkpoint_whole(tmp_path: Path, script: Script) -> None:
+    def leave_little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    wide = ["--model.encoder", "lab.nets.MLP", "--model.encoder.hidden_sizes", "[16]", "--trainer.max_epochs", "1"]
+    wide += ["--model.scheduler", "null"]
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    assert script("fit.py", "--config", config, *SMALL, *wide).returncode == 0
+    run = tmp_path / "classifier" / "version_0"
+    (run / "state.json").unlink()
+    before = (run / "checkpoints" / "last.ckpt").read_bytes()
+    assert len(before) > 60_000
+    command = [sys.executable, str(PROJECT / "scripts" / "fit.py"), "--resume", "classifier/version_0"]
+    done = subprocess.run(
+        [*command, "--trainer.max_epochs", "3"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, preexec_fn=leave_little_room,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert _state(run)["state"] == "failed"
+    assert "File too large" in _state(run)["reason"]
+    assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
