@@ -20,6 +20,8 @@ MAY_IMPORT = {
     "options": set(),
     "runs": {"writing"},
     "writing": set(),
+    "run_list": set(),
+    "runs_command": {"arguments", "run_list", "runs", "writing"},
     "configuration": set(),
     "arguments": set(),
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},

@@ -11,7 +11,9 @@ from lightning.pytorch.callbacks import (
 )
 
 from lab.callbacks.board import Board
+from lab.callbacks.collapse import CollapseGuard
 from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar, StepLoss
+from lab.callbacks.finite import FiniteLoss
 from lab.callbacks.keeper import Best, Keeper
 from lab.callbacks.monitor import MonitorCheck
 from lab.callbacks.pictures import Pictures
@@ -24,6 +26,9 @@ def default_callbacks(
     patience: int = 10,
     checkpoints: bool = True,
     save_every_n_steps: int | None = 500,
+    collapse_guard: bool = True,
+    collapse_remedy: Literal["none", "auto"] = "none",
+    finite_loss: bool = True,
     early_stopping: bool = True,
     epoch_log: bool = True,
     step_loss: bool = True,
@@ -44,6 +49,9 @@ def default_callbacks(
         patience: validations, usually one an epoch, without a better score before training stops.
         checkpoints: keep ``checkpoints/best.ckpt``, of the best epoch, and ``checkpoints/last.ckpt``.
         save_every_n_steps: optimizer steps after which ``last.ckpt`` is written within an epoch; null for never.
+        collapse_guard: say when the embeddings have collapsed to one point, why, and what to set.
+        collapse_remedy: ``auto`` to begin again then, with easier triplets, a soft margin and a lower rate.
+        finite_loss: stop where the loss is NaN or infinite, and name the images.
         early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
         step_loss: log the loss of single steps.
@@ -58,6 +66,10 @@ def default_callbacks(
     best_is = mode or ("min" if monitor.rpartition("/")[2] in ("loss", "eer") else "max")
     terminal = sys.stdout.isatty()
     chosen: list[Callback] = [MonitorCheck(monitor)] if early_stopping or checkpoints else []
+    if finite_loss:
+        chosen.append(FiniteLoss(run_folder, save_every_n_steps))
+    if collapse_guard:
+        chosen.append(CollapseGuard(collapse_remedy))
     if early_stopping:
         chosen.append(EarlyStopping(monitor, mode=best_is, patience=patience, strict=False))
     if epoch_log:

@@ -133,7 +133,10 @@ class Siamese(Family):
         embeddings = self(images)
         if not self.training:
             self.metrics.update(embeddings, labels)
-        embeddings, labels = of_all_ranks(self, embeddings, labels)
+        return self.loss_of(*of_all_ranks(self, embeddings, labels))
+
+    def loss_of(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the loss over the pairs of embeddings (N, D) or (N, 2 D) with labels (N,), and how many pairs there are."""
         # The images of the batch are drawn by seed, epoch and rank already, so this draw need only differ from step to step.
         drawn_by = torch.Generator().manual_seed(self.global_step if self.training else 0)
         first, second, same = balanced_pairs(labels, self.num_pairs or len(labels) ** 2, drawn_by)

@@ -64,7 +64,11 @@ class Triplet(Family):
         if not self.training:
             self.metrics.update(embeddings, labels)
         with in_float32(embeddings) as embeddings:
-            return {"loss": self.loss(*of_all_ranks(self, embeddings, labels))}
+            return self.loss_of(*of_all_ranks(self, embeddings, labels))
+
+    def loss_of(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the loss over the triplets of embeddings (N, D) with labels (N,)."""
+        return {"loss": self.loss(embeddings, labels)}
 
 
 def _name_of(distance: Any) -> Distance:

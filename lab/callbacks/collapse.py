@@ -1,0 +1,219 @@
+"""A guard against embeddings that have collapsed to one point, at which nothing is learned any more."""
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lab.metrics import EmbeddingMetrics
+
+MEASURED_EVERY, NUM_MEASURED = 10, 5  # steps, and how many measurements in a row must show a collapse
+LARGEST_GAP, FEWEST_ACTIVE = 0.12, 0.88  # which one class of ten that stands apart does not hide
+LARGEST_SPREAD = 0.75  # as a share of that of the first measurement
+MAX_REMEDIES = 3
+Remedy = Literal["none", "auto"]
+
+
+class Measurement(NamedTuple):
+    """What one batch shows.
+
+    Args:
+        spread: mean distance of embeddings to their mean, as a share of their mean length.
+        active: share of images whose farthest image of their class is not nearer than the nearest of another.
+        loss: of the batch; loss_at_a_point: what it would be if all embeddings were their mean.
+    """
+
+    spread: float
+    active: float
+    loss: float
+    loss_at_a_point: float
+
+    @property
+    def gap(self) -> float:
+        """How far the loss is from that of a single point, as a share of it."""
+        return abs(self.loss - self.loss_at_a_point) / max(abs(self.loss_at_a_point), 1e-12)
+
+
+def is_collapse(measured: Sequence[Measurement], first: Measurement) -> bool:
+    """Return whether, in the mean, the loss is that of a point, nothing tells the classes apart, and something did once.
+
+    Training that has not begun to show is where it was at first: the embeddings lie as far apart as then.
+    """
+    table = [(one.gap, one.active, one.spread) for one in measured]
+    gap, active, spread = (statistics.fmean(values) for values in zip(*table, strict=True))
+    return gap <= LARGEST_GAP and active >= FEWEST_ACTIVE and spread <= LARGEST_SPREAD * first.spread
+
+
+def measure(embeddings: Tensor, labels: Tensor, loss: float, loss_at_a_point: float, cosine: bool) -> Measurement | None:
+    """Measure a batch of embeddings (N, D) with labels (N,); None where no image has another of its class or of another."""
+    if cosine:
+        embeddings = torch.nn.functional.normalize(embeddings, dim=1)
+    distances = torch.cdist(embeddings, embeddings)
+    same = labels.unsqueeze(1) == labels
+    others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    asked = others.any(1) & ~same.all(1)
+    if not asked.any():
+        return None
+    farthest = distances.masked_fill(~others, -torch.inf).amax(1)[asked]
+    nearest = distances.masked_fill(same, torch.inf).amin(1)[asked]
+    spread = (embeddings - embeddings.mean(0)).norm(dim=1).mean() / embeddings.norm(dim=1).mean().clamp_min(1e-12)
+    return Measurement(spread.item(), (farthest >= nearest).float().mean().item(), loss, loss_at_a_point)
+
+
+class CollapseGuard(Callback):
+    """Says when training has collapsed, and what to change; where it is asked to, changes it itself.
+
+    A loss of triplets or pairs can be lowered to a plateau by giving every image the same embedding: batch-hard triplets then
+    stay at the margin, soft ones at ln 2 (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss", 2017). So every tenth
+    step the loss is compared with what it would be at a single point, and the farthest image of each class with the nearest of
+    another. Five measurements in a row that are near that point in the mean are a collapse.
+
+    Args:
+        remedy: ``auto`` begins again from the weights before training, the first time with all triplets for an epoch and the
+            hard ones later, then with all triplets and a soft margin throughout, each further time at a tenth of the rate.
+    """
+
+    def __init__(self, remedy: Remedy = "none") -> None:
+        if remedy not in ("none", "auto"):
+            raise ValueError(f"callbacks.collapse_remedy must be none or auto, not {remedy!r}")
+        self.remedy = remedy
+        self.collapsed_at: list[int] = []  # steps
+        self._measured: deque[Measurement] = deque(maxlen=NUM_MEASURED)
+        self._first: Measurement | None = None
+        self._embeddings: Tensor | None = None
+        self._before: dict[str, Tensor] = {}
+        self._asked_for: dict[str, Any] = {}  # settings of the loss that a remedy has changed
+        self._easy_until = math.inf
+        self._num_seen = 0
+        self._hook: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the weights to begin again from, and see what the encoder gives from now on."""
+        if not isinstance(pl_module.metrics, EmbeddingMetrics) or not hasattr(pl_module, "loss_of"):
+            return
+        if self.remedy == "auto" and not self._before:
+            self._before = {name: value.detach().cpu().clone() for name, value in pl_module.state_dict().items()}
+        self._set_loss(trainer, pl_module)
+        self._hook = pl_module.register_forward_hook(self._see)
+
+    def _see(self, module: Any, inputs: Any, outputs: Tensor) -> None:
+        if module.training:
+            self._embeddings = outputs.detach()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure every tenth batch, log what it shows, and act where it is the last of several that have collapsed."""
+        self._num_seen += 1
+        if self._embeddings is None or self._num_seen % MEASURED_EVERY:
+            return
+        embeddings, self._embeddings = self._embeddings.float(), None
+        measured = self._measure(pl_module, embeddings, batch[1], outputs["loss"])
+        if measured is None:
+            return
+        for logger in trainer.loggers:
+            values = {"spread": measured.spread, "active_triplets": measured.active, "loss_gap": measured.gap}
+            logger.log_metrics({f"collapse/{name}": value for name, value in values.items()}, trainer.global_step)
+        self._measured.append(measured)
+        self._first = self._first or measured
+        collapsed = len(self._measured) == NUM_MEASURED and is_collapse(self._measured, self._first)
+        if trainer.strategy.reduce_boolean_decision(collapsed, all=False):
+            self._measured.clear()
+            self._act(trainer, pl_module, measured)
+        elif trainer.global_step >= self._easy_until:
+            self._easy_until = math.inf
+            self._set_loss(trainer, pl_module)
+
+    def _measure(self, model: Any, embeddings: Tensor, labels: Tensor, loss: Tensor) -> Measurement | None:
+        with torch.no_grad():
+            point = embeddings.mean(0).expand_as(embeddings)
+            at_a_point = model.loss_of(point, labels)["loss"]
+        return measure(embeddings, labels, loss.item(), at_a_point.item(), model.metrics.search == "cosine")
+
+    def _act(self, trainer: Trainer, model: Any, measured: Measurement) -> None:
+        said = bool(self.collapsed_at)
+        self.collapsed_at.append(trainer.global_step)
+        acts = self.remedy == "auto" and len(self.collapsed_at) <= MAX_REMEDIES
+        if trainer.is_global_zero and (acts or not said):
+            print(
+                f"WARNING: {self._complaint(trainer, model, measured)}{self._what_is_done(model) if acts else ''}", flush=True
+            )
+        if acts:
+            self._begin_again(trainer, model)
+
+    def _complaint(self, trainer: Trainer, model: Any, measured: Measurement) -> str:
+        """Say in plain words what has happened, why, and what to set."""
+        hard = "batch_hard" in str(getattr(model.loss, "mining", ""))
+        cause = "batch-hard triplets, or too high a learning rate" if hard else "too high a learning rate"
+        settings = ["--model.loss.mining all"] * hard + ["a lower --model.optimizer.lr, or max_lr of the scheduler"]
+        return (
+            f"training has collapsed by step {trainer.global_step}: all images get nearly the same embedding, so the loss, "
+            f"{measured.loss:.4g}, stays at that of a single point, {measured.loss_at_a_point:.4g}, and nothing is learned. "
+            f"The likely cause is {cause}: set {', or '.join(settings)}"
+            + (", or --callbacks.collapse_remedy auto" if self.remedy == "none" else "")
+        )
+
+    def _what_is_done(self, model: Any) -> str:
+        number, mines = len(self.collapsed_at), hasattr(model.loss, "mining")
+        rate = "" if number == 1 and mines else " at a tenth of the learning rate"
+        way = (
+            "" if not mines else ", with all triplets for an epoch" if number == 1 else ", with all triplets and a soft margin"
+        )
+        return f". Remedy {number}: begins again from the weights before training{way}{rate}"
+
+    def _begin_again(self, trainer: Trainer, model: Any) -> None:
+        thresholds = ("metrics.",)  # which are of the validation images
+        model.load_state_dict({n: v for n, v in self._before.items() if not n.startswith(thresholds)}, strict=False)
+        number, mines = len(self.collapsed_at), hasattr(model.loss, "mining")
+        for optimizer in trainer.optimizers:
+            optimizer.state.clear()
+            if number > 1 or not mines:
+                _scale(optimizer.param_groups)
+        for config in trainer.lr_scheduler_configs:
+            rates = getattr(config.scheduler, "base_lrs", None)
+            if rates is not None and (number > 1 or not mines):
+                config.scheduler.base_lrs = [rate / 10 for rate in rates]
+        self._easy_until = trainer.global_step + trainer.num_training_batches if number == 1 else math.inf
+        self._set_loss(trainer, model)
+
+    def _set_loss(self, trainer: Trainer, model: Any) -> None:
+        """Set what the loss mines, and its margin, to what this stage of the remedy says."""
+        number, loss = len(self.collapsed_at) if self.remedy == "auto" else 0, model.loss
+        if not hasattr(loss, "mining") or number == 0:
+            return
+        self._asked_for = self._asked_for or {"mining": loss.mining, "margin": loss.margin}
+        easy = number > 1 or trainer.global_step < self._easy_until < math.inf
+        loss.mining = "all" if easy else self._asked_for["mining"]
+        loss.margin = "soft" if number > 1 else self._asked_for["margin"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been noticed and done, to go on from."""
+        measured = {"measured": [list(one) for one in self._measured], "first": self._first and list(self._first)}
+        done = {"collapsed_at": list(self.collapsed_at), "num_seen": self._num_seen, "easy_until": self._easy_until}
+        return {**measured, **done, "asked_for": dict(self._asked_for), "before": dict(self._before)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._num_seen = state_dict["num_seen"]
+        self._first = state_dict["first"] and Measurement(*state_dict["first"])
+        self.collapsed_at, self._easy_until = list(state_dict["collapsed_at"]), state_dict["easy_until"]
+        self._measured.extend(Measurement(*one) for one in state_dict["measured"])
+        self._asked_for, self._before = dict(state_dict["asked_for"]), dict(state_dict["before"])
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look no more."""
+        if self._hook is not None:
+            self._hook.remove()
+
+
+def _scale(groups: list[dict[str, Any]]) -> None:
+    """Take every learning rate of an optimizer and of its schedule down to a tenth."""
+    for group in groups:
+        for name in ("lr", "initial_lr", "max_lr", "min_lr"):
+            if name in group:
+                group[name] = group[name] / 10

@@ -1,0 +1,148 @@
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+
+from lab.callbacks.collapse import CollapseGuard, measure
+from lab.data import Synthetic
+from lab.losses import ContrastiveLoss, TripletLoss
+from lab.models import Classifier, Family, Siamese, Triplet
+from lab.nets import MLP
+
+SHAPE = (1, 12, 12)
+FIVE_SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
+
+
+def _data() -> Synthetic:
+    return Synthetic(
+        num_train_images=500, num_test_images=50, stored_shape=SHAPE, batch_size=40, samples_per_class=4, validation_size=50,
+        noise=0.25,
+    )  # fmt: skip
+
+
+def _triplet(lr: float, seed: int = 0, **loss: Any) -> Triplet:
+    torch.manual_seed(seed)
+    return Triplet(MLP(SHAPE, (64, 64), 16), TripletLoss(**loss), optimizer=partial(torch.optim.Adam, lr=lr))
+
+
+def _train(model: Family, guard: CollapseGuard, epochs: int = 8, **settings: Any) -> dict[str, float]:
+    trainer = pl.Trainer(
+        **{"logger": False, "accelerator": "cpu", "max_epochs": epochs, "callbacks": [guard], "enable_checkpointing": False,
+           "enable_progress_bar": False, "enable_model_summary": False, **settings}
+    )  # fmt: skip
+    trainer.fit(model, _data())
+    return {name: value.item() for name, value in trainer.callback_metrics.items()}
+
+
+def test_a_measurement_is_that_of_a_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings, labels = torch.randn(12, 3, generator=generator), torch.arange(12) % 4
+    measured = measure(embeddings, labels, 0.2, 0.25, cosine=False)
+    active = 0
+    for i in range(12):
+        own = [torch.dist(embeddings[i], embeddings[j]).item() for j in range(12) if j != i and labels[j] == labels[i]]
+        others = [torch.dist(embeddings[i], embeddings[j]).item() for j in range(12) if labels[j] != labels[i]]
+        active += max(own) >= min(others)
+    center = embeddings.mean(0)
+    spread = sum(torch.dist(row, center).item() for row in embeddings) / sum(row.norm().item() for row in embeddings)
+    assert measured is not None
+    assert measured.active == pytest.approx(active / 12)
+    assert measured.spread == pytest.approx(spread)
+    assert measured.gap == pytest.approx(0.2)
+    scaled = measure(embeddings * torch.rand(12, 1, generator=generator).add(0.1), labels, 0.2, 0.25, cosine=True)
+    unscaled = measure(embeddings, labels, 0.2, 0.25, cosine=True)
+    assert scaled is not None
+    assert unscaled is not None
+    assert (scaled.active, scaled.spread) == pytest.approx((unscaled.active, unscaled.spread))  # lengths say nothing
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3]])
+def test_a_batch_without_both_kinds_of_pairs_shows_nothing(labels: list[int]) -> None:
+    assert measure(torch.rand(4, 3), torch.tensor(labels), 1.0, 1.0, cosine=False) is None
+
+
+@pytest.mark.parametrize("seed", FIVE_SEEDS)
+def test_a_run_that_collapses_is_told_in_plain_words_what_to_change(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    guard = CollapseGuard()
+    scores = _train(_triplet(0.03, seed, margin=0.25), guard)
+    said = capsys.readouterr().out
+    assert scores["val/recall@1"] < 0.2
+    assert guard.collapsed_at[0] <= 70  # of which the first fifty are the least that are looked at
+    assert said.count("WARNING: training has collapsed by step") == 1  # once
+    assert "--model.loss.mining all, or a lower --model.optimizer.lr" in said
+    assert "--callbacks.collapse_remedy auto" in said
+
+
+@pytest.mark.parametrize("seed", FIVE_SEEDS)
+def test_the_remedy_saves_such_a_run(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    model = _triplet(0.03, seed, margin=0.25)
+    scores = _train(model, CollapseGuard("auto"), epochs=25)
+    assert "Remedy 1: begins again from the weights before training, with all triplets for an epoch" in capsys.readouterr().out
+    assert scores["val/recall@1"] > 0.5
+    assert math.isfinite(scores["train/loss"])
+
+
+@pytest.mark.parametrize("seed", FIVE_SEEDS[:4])
+@pytest.mark.parametrize("kind", ["soft", "margin", "all", "contrastive", "logistic"])
+def test_healthy_runs_are_left_alone(seed: int, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(seed)
+    network, optimizer = MLP(SHAPE, (64, 64), 16), partial(torch.optim.Adam, lr=0.001)
+    model: Family
+    if kind == "contrastive":
+        model = Siamese(network, ContrastiveLoss(margin=2.0), optimizer=optimizer)
+    elif kind == "logistic":
+        model = Siamese(network, head="logistic", optimizer=optimizer)
+    else:
+        settings: dict[str, dict[str, Any]] = {"soft": {"mining": "all"}, "margin": {"margin": 0.25, "mining": "semi_hard"},
+                                               "all": {"margin": 1.0, "mining": "all"}}  # fmt: skip
+        model = _triplet(0.001, seed, **settings[kind])
+    guard = CollapseGuard()
+    scores = _train(model, guard, epochs=5)
+    assert scores["val/auc"] > 0.7
+    assert guard.collapsed_at == []
+    assert "WARNING" not in capsys.readouterr().out
+
+
+def test_what_is_watched_is_logged_as_scalars(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, "a", "b")
+    _train(_triplet(0.001, margin=1.0), CollapseGuard(), epochs=2, logger=logger, log_every_n_steps=5)
+    header = (tmp_path / "a" / "b" / "metrics.csv").read_text().splitlines()[0]
+    assert all(f"collapse/{name}" in header for name in ("spread", "active_triplets", "loss_gap"))
+
+
+def test_watching_changes_nothing() -> None:
+    weights: list[Tensor] = []
+    for callbacks in ([], [CollapseGuard()]):
+        model = Siamese(MLP(SHAPE, (8,), 4), num_pairs=60)
+        torch.manual_seed(0)
+        model.encoder.layers[1].reset_parameters()  # type: ignore[union-attr, index]
+        model.encoder.layers[-1].reset_parameters()  # type: ignore[union-attr, index]
+        _train(model, CollapseGuard(), epochs=1, callbacks=callbacks)
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_a_classifier_is_not_watched_and_a_remedy_that_is_none_is_refused() -> None:
+    guard = CollapseGuard()
+    _train(Classifier(MLP(SHAPE, (8,), 4), 10), guard, epochs=1)
+    assert guard._embeddings is None
+    with pytest.raises(ValueError, match=r"callbacks\.collapse_remedy must be none or auto, not 'often'"):
+        CollapseGuard("often")  # type: ignore[arg-type]
+
+
+def test_a_remedy_goes_on_after_a_resume() -> None:
+    guard, model = CollapseGuard("auto"), _triplet(0.03, margin=0.25)
+    _train(model, guard, epochs=25)
+    assert isinstance(model.loss, TripletLoss)
+    other, fresh = CollapseGuard("auto"), _triplet(0.03, margin=0.25)
+    other.load_state_dict(guard.state_dict())
+    other._set_loss(pl.Trainer(logger=False, enable_checkpointing=False), fresh)
+    assert isinstance(fresh.loss, TripletLoss)
+    assert (fresh.loss.mining, fresh.loss.margin) == (model.loss.mining, model.loss.margin)
+    assert other.collapsed_at == guard.collapsed_at
