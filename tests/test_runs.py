@@ -76,7 +76,8 @@ def test_runs_are_listed_by_state_and_age(script: Script, logs: Path) -> None:
     assert [Path(run["run"]).name for run in _json(script, "--state", "failed", "lost")["runs"]] == ["version_1", "version_1"]
     assert len(_json(script, "--older_than", "30")["runs"]) == 5
     done = script("runs.py", "logs")
-    assert "failed: ValueError:" in done.stdout  # the reason goes on in the next line
+    assert "failed: " in done.stdout
+    assert _json(script, "--state", "failed")["runs"][0]["reason"] == "ValueError: no"
 
 
 def test_nothing_is_removed_but_what_is_named_and_said_yes_to(script: Script, logs: Path) -> None:
