@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "runs": {"writing"},
     "writing": set(),
     "run_list": set(),
+    "check_command": {"arguments", "data", "writing"},
     "runs_command": {"arguments", "run_list", "runs", "writing"},
     "configuration": set(),
     "arguments": set(),
