@@ -34,8 +34,13 @@ class FiniteLoss(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss, and look at it where it is time to."""
-        self._losses.append((batch_idx, outputs["loss"].detach()))
-        if pl_module.device.type == "cpu" or trainer.global_step % self.every == 0 or trainer.is_last_batch:
+        loss = outputs["loss"].detach()
+        if loss.device.type == "cpu":
+            if not math.isfinite(loss.item()):
+                self._stop(trainer, batch_idx, loss.item())
+            return
+        self._losses.append((batch_idx, loss))
+        if trainer.global_step % self.every == 0 or trainer.is_last_batch:
             losses, self._losses = self._losses, []
             finite = torch.stack([loss for _, loss in losses]).isfinite()
             if not finite.all():

@@ -54,7 +54,7 @@ class Averages(ExactMetric):
         for name in names:
             value = values[name].detach()
             getattr(self, f"values_{name}").append(value.float().reshape(1))
-        self.weights.append(torch.full_like(value, num, dtype=torch.float32).reshape(1))
+        self.weights.append(value.new_full((1,), num, dtype=torch.float32))
 
     def kept(self) -> dict[str, Tensor]:
         """Return what was added so far, to go on from."""
