@@ -145,7 +145,7 @@ class LabCLI(LightningCLI):
         try:
             return Trainer(**settings)
         except Exception as error:
-            if is_main_process():
+            if is_main_process() and not self.config.resume:  # which must not cost what there was before
                 discard_run_folder(self.run_folder)
             raise ValueError(f"trainer: {error}") from error
 

@@ -30,6 +30,8 @@ def go_on_with() -> Path | None:
         raise ValueError(f"--resume {named[-1]}: that is no run, it has no config.yaml")
     if given("--config", "-c"):
         raise ValueError("--resume takes the config of the run: leave --config out")
+    if given("--trainer.fast_dev_run"):
+        raise ValueError("--resume goes on with a run for good: leave --trainer.fast_dev_run out")
     state = run / "state.json"
     finished = state.is_file() and json.loads(state.read_text(encoding="utf-8")).get("state") == "finished"
     if finished and not given("--trainer.max_epochs"):

@@ -170,6 +170,19 @@ def test_a_run_that_was_moved_and_interrupted_while_it_was_scored_is_scored_by_i
     assert after["checkpoint"] == str(tmp_path / "elsewhere" / "run" / "checkpoints" / "best.ckpt")
 
 
+def test_a_mistake_while_going_on_costs_nothing_of_the_run(
+    uninterrupted: dict[str, Path], script: Script, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted["classifier"], run)
+    (run / "state.json").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*.ckpt")}
+    for wrong in (["--trainer.strategy", "foo"], ["--trainer.fast_dev_run", "true"], ["--model.encoder.widht", "3"]):
+        done = script("fit.py", "--resume", "run", *wrong)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert {path: path.read_bytes() for path in run.rglob("*.ckpt")} == before
+
+
 def test_what_cannot_be_gone_on_with_is_refused_in_one_line(
     uninterrupted: dict[str, Path], script: Script, tmp_path: Path
 ) -> None:

@@ -114,17 +114,18 @@ class CollapseGuard(Callback):
             return
         embeddings, self._embeddings = self._embeddings.float(), None
         measured = self._measure(pl_module, embeddings, batch[1], outputs["loss"])
-        if measured is None:
-            return
-        for logger in trainer.loggers:
-            values = {"spread": measured.spread, "active_triplets": measured.active, "loss_gap": measured.gap}
-            logger.log_metrics({f"collapse/{name}": value for name, value in values.items()}, trainer.global_step)
-        self._measured.append(measured)
-        self._first = self._first or measured
-        collapsed = len(self._measured) == NUM_MEASURED and is_collapse(self._measured, self._first)
-        if trainer.strategy.reduce_boolean_decision(collapsed, all=False):
+        if measured is not None:
+            for logger in trainer.loggers:
+                values = {"spread": measured.spread, "active_triplets": measured.active, "loss_gap": measured.gap}
+                logger.log_metrics({f"collapse/{name}": value for name, value in values.items()}, trainer.global_step)
+            self._measured.append(measured)
+            self._first = self._first or measured
+        enough = len(self._measured) == NUM_MEASURED and self._first is not None
+        collapsed = enough and is_collapse(self._measured, self._first or self._measured[0])
+        if trainer.strategy.reduce_boolean_decision(collapsed, all=False):  # asked by all processes, or they would wait
+            last = self._measured[-1] if self._measured else None
             self._measured.clear()
-            self._act(trainer, pl_module, measured)
+            self._act(trainer, pl_module, last)
         elif trainer.global_step >= self._easy_until:
             self._easy_until = math.inf
             self._set_loss(trainer, pl_module)
@@ -135,11 +136,11 @@ class CollapseGuard(Callback):
             at_a_point = model.loss_of(point, labels)["loss"]
         return measure(embeddings, labels, loss.item(), at_a_point.item(), model.metrics.search == "cosine")
 
-    def _act(self, trainer: Trainer, model: Any, measured: Measurement) -> None:
+    def _act(self, trainer: Trainer, model: Any, measured: Measurement | None) -> None:
         said = bool(self.collapsed_at)
         self.collapsed_at.append(trainer.global_step)
         acts = self.remedy == "auto" and len(self.collapsed_at) <= MAX_REMEDIES
-        if trainer.is_global_zero and (acts or not said):
+        if trainer.is_global_zero and measured is not None and (acts or not said):
             print(
                 f"WARNING: {self._complaint(trainer, model, measured)}{self._what_is_done(model) if acts else ''}", flush=True
             )
