@@ -551,6 +551,48 @@ def test_a_folder_cannot_be_joined_to_itself(tmp_path: Path) -> None:
             ImageFolder(folders)  # type: ignore[arg-type]
 
 
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(source).save(target)  # of other bytes, where the ending is another
+
+
+def test_pictures_that_are_tested_on_and_trained_on_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = _with_splits(tmp_path / "data", train=4, val=3, test=5)
+    for number in range(5):
+        _copy(folder / "test" / "ant" / f"{number}.png", folder / "train" / "ant" / f"again {number}.bmp")
+    _copy(folder / "val" / "bee" / "1.png", folder / "train" / "bee" / "seen.png")
+    _read(folder, tmp_path)
+    of_val, of_test = [record.getMessage() for record in caplog.records]
+    assert of_val.startswith("warning: 1 of the 9 val pictures is trained on too, so that their score means nothing: ")
+    assert f"{folder / 'val' / 'bee' / '1.png'} is {folder / 'train' / 'bee' / 'seen.png'};" in of_val
+    assert "5 of the 15 test pictures are trained on too" in of_test
+    assert f"{folder / 'test' / 'ant' / '0.png'} is {folder / 'train' / 'ant' / 'again 0.bmp'}, " in of_test
+    assert "and 2 more; scripts/check_data.py names all" in of_test
+
+
+def test_pictures_of_a_joined_split_count_as_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = _with_splits(tmp_path / "data", train=4, extra=2, test=5)
+    _copy(folder / "test" / "cat" / "3.png", folder / "extra" / "cat" / "copy.png")
+    _read(folder, tmp_path)
+    assert not caplog.records
+    _read(folder, tmp_path, join=["extra"])
+    (record,) = caplog.records
+    assert str(folder / "extra" / "cat" / "copy.png") in record.getMessage()
+
+
+def test_a_copy_that_is_held_out_of_training_to_test_on_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = _classes(tmp_path / "data", "ant bee", 6)
+    _read(folder, tmp_path)
+    assert not caplog.records
+    for number in range(6):
+        _copy(folder / "ant" / f"{number}.png", folder / "ant" / f"copy {number}.png")
+    splits = _read(folder, tmp_path)
+    shared = set(_colours(splits["train"])) & set(_colours(splits["test"]))
+    assert shared  # of 12 pictures in 6 pairs, 2 or 3 are held out
+    (record,) = caplog.records
+    assert f"{len(shared)} of the {len(splits['test'])} test pictures" in record.getMessage()
+
+
 def test_a_classifier_learns_from_a_folder(tmp_path: Path) -> None:
     for name, left in (("left", 0), ("right", 30)):
         for i in range(30):

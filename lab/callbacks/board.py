@@ -1,9 +1,7 @@
 """What TensorBoard is shown beside curves: pictures, the configuration, the graph, hyperparameters with scores, embeddings."""
 
-import contextlib
 import io
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,10 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from torch import Tensor, nn
+from tensorboard.compat.proto.event_pb2 import Event
+from torch import Tensor
 
+from lab.callbacks.graph import graph_of
 from lab.configuration import dotted_keys
 from lab.metrics import EmbeddingMetrics
 
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 MAX_SPRITE = 8192  # side in pixels of the largest picture of thumbnails that TensorBoard shows
 THUMBNAIL = 32
 OF_THE_RUN = ("seed_everything", "trainer.max_epochs", "trainer.max_steps", "trainer.precision")
-SCORES = ("metrics", "train_averages", "evaluation_averages", "loss")
 
 
 def boards(trainer: Trainer) -> list[TensorBoardLogger]:
@@ -63,7 +62,7 @@ class Board(Callback):
             self._images = batch[0][:2].clone()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the graph of the network, where it can be traced."""
+        """Add the graph of the network."""
         if self._images is None or not trainer.is_global_zero:
             return
         for board in boards(trainer):
@@ -88,15 +87,12 @@ class Board(Callback):
             self._add_embedding(board, pl_module, trainer)
 
     def _add_graph(self, board: TensorBoardLogger, model: LightningModule, images: Tensor) -> None:
-        training = model.training
-        silence = contextlib.redirect_stdout(io.StringIO())  # in which it says what it could not trace
         try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad(), warnings.catch_warnings(action="ignore"), silence:
-                board.experiment.add_graph(_Whole(model.eval()), images)
-        except Exception as error:  # not every network can be traced
-            log.info("TensorBoard has no graph of this network: %s", error)
-        finally:
-            model.train(training)
+            graph = graph_of(model, images)
+        except Exception as error:  # which must not cost the test
+            log.warning("TensorBoard has no graph of this network: %s: %s", type(error).__name__, error)
+            return
+        board.experiment.file_writer.add_event(Event(graph_def=graph.SerializeToString()))
 
     def _add_embedding(self, board: TensorBoardLogger, model: LightningModule, trainer: Trainer) -> None:
         metrics: Any = model.metrics
@@ -113,19 +109,6 @@ class Board(Callback):
         )
         names = [tests.class_names[int(label)] for label in labels]
         board.experiment.add_embedding(metrics.results.outputs[:num].cpu(), names, thumbnails.clamp(0, 1), tag="test_images")
-
-
-class _Whole(nn.Module):
-    """A model without all that Lightning has put around it."""
-
-    def __init__(self, model: LightningModule) -> None:
-        super().__init__()
-        self.parts = nn.ModuleDict({name: part for name, part in model.named_children() if name not in SCORES})
-        self.call = model.forward
-
-    def forward(self, images: Tensor) -> Any:
-        """Return what the model gives for images (N, C, H, W)."""
-        return self.call(images)
 
 
 def _of_the_experiment(settings: dict[str, Any]) -> dict[str, Any]:

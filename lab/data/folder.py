@@ -1,5 +1,6 @@
 """A folder of one's own pictures, decoded once."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -9,9 +10,12 @@ import torch
 from lab.data.arrays import ImageArrays
 from lab.data.held_out import check_test_size, hold_out_by_name
 from lab.data.layout import find_classes, list_pictures
+from lab.data.leaks import leaks
 from lab.data.module import ImageDataModule
 from lab.data.picture_cache import Entry, digest, find_or_make
 from lab.data.pictures import Fit
+
+log = logging.getLogger(__name__)
 
 
 class ImageFolder(ImageDataModule):
@@ -82,11 +86,17 @@ class ImageFolder(ImageDataModule):
         listed = self._list()
         test_positions = self._test_positions(listed)
         splits = {split: ImageArrays.load(self._store(split, entries)) for split, entries in listed.items()}
+        paths = {split: [entry.file.path for entry in entries] for split, entries in listed.items()}
         if test_positions is not None:
             is_test = torch.zeros(len(splits["train"]), dtype=torch.bool)
             is_test[test_positions] = True
-            splits["test"] = splits["train"].select(is_test.nonzero().squeeze(1))
-            splits["train"] = splits["train"].select((~is_test).nonzero().squeeze(1))
+            for split, chosen in {"test": is_test, "train": ~is_test}.items():
+                positions = chosen.nonzero().squeeze(1)
+                splits[split] = splits["train"].select(positions)
+                paths[split] = [paths["train"][position] for position in positions.tolist()]
+        if self.trainer is None or self.trainer.is_global_zero:
+            for leak in leaks(splits, paths, trained_on=["train", *(split for split in self.join if split in splits)]):
+                log.warning("warning: %s", leak)
         return splits
 
     def test_pictures(self) -> list[tuple[Path, str]]:
