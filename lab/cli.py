@@ -13,12 +13,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _Instan
 from lightning.pytorch.loggers import Logger
 
 from lab.callbacks import default_callbacks
-from lab.config_files import read_config
+from lab.config_files import check_groups, read_config
 from lab.data import Augmentation, Episodes
 from lab.explain import Complaint, explain
 from lab.metrics import Evaluation
 from lab.models import Family
 from lab.options import devices_of_torchrun, given, show_help
+from lab.overlooked import check_overlooked
 from lab.preflight import check_filled_in, check_parts, check_settings
 from lab.refusals import class_paths, explain_refusal
 from lab.resume import loggers
@@ -42,6 +43,7 @@ CLASSES_OF = {
     "scheduler": ["torch.optim.lr_scheduler"],
     "callbacks": ["lightning.pytorch.callbacks"],
 }
+GROUPS: dict[str, Callable[..., Any]] = {"trainer": Trainer, "callbacks": default_callbacks}
 DESCRIBED = {"model.evaluation": Evaluation, "data.episodes": Episodes, "data.augmentation": Augmentation}
 CALLBACK_SWITCHES = {
     "enable_checkpointing": Checkpoint,
@@ -106,12 +108,15 @@ class LabCLI(LightningCLI):
         files = [(path, "") for path in given("--config", "-c")]
         files += [(path, key) for key in ("data", "model") for path in given(f"--{key}") if path.endswith((".yaml", ".yml"))]
         entries = [entry for path, key in files if path for entry in read_config(Path(path), key)]
+        check_groups(entries, list(GROUPS))
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             keys = [action.dest for action in parser._actions]
             raise ValueError(explain(Complaint(error.message or "", entries, sys.argv[1:], keys, CLASSES_OF))) from error
-        check_filled_in([f"model.{target.replace('.init_args', '')}" for target in FROM_DATA], entries, sys.argv[1:])
+        filled_in = [f"model.{target.replace('.init_args', '')}" for target in FROM_DATA]
+        check_filled_in(filled_in, entries, sys.argv[1:])
+        check_overlooked(self.config, {**GROUPS, **DESCRIBED}, filled_in, entries)
         check_settings(self.config)
 
     def before_instantiate_classes(self) -> None:

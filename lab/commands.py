@@ -31,6 +31,7 @@ from lab.runs import (
     print_scores,
     write_json,
     write_table,
+    write_traceback,
 )
 
 USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a command with one line
@@ -76,6 +77,10 @@ def _fit() -> None:
                 print_interrupted(cli.run_folder)
         else:
             note_state(cli.run_folder, "failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, Exception) and not isinstance(error, USER_ERRORS) and is_main_process():
+                where = f"{write_traceback(cli.run_folder, error)} shows" if cli.run_folder else "--debug shows"
+                epoch = cli.trainer.current_epoch + 1
+                raise ValueError(f"failed in epoch {epoch}: {type(error).__name__}: {error} ({where} where)") from error
         raise
     note_state(cli.run_folder, "finished")
 

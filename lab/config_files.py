@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -21,6 +22,7 @@ class Entry:
     value: str  # empty where it is a mapping, [] where it is a list
     path: Path
     line: int
+    kind: Literal["value", "list", "mapping", "nothing"] = "value"  # nothing: a mapping without keys
 
 
 def read_config(path: Path, prefix: str = "", above: tuple[Path, ...] = ()) -> list[Entry]:
@@ -73,8 +75,12 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
         seen[name] = line
         dotted = prefix if name == "init_args" else f"{prefix}.{name}".lstrip(".")
         if name != "init_args":
-            shown = "[]" if isinstance(value, yaml.SequenceNode) else ""
-            yield Entry(dotted, str(value.value) if isinstance(value, yaml.ScalarNode) else shown, path, line)
+            if isinstance(value, yaml.ScalarNode):
+                yield Entry(dotted, str(value.value), path, line)
+            elif isinstance(value, yaml.SequenceNode):
+                yield Entry(dotted, "[]", path, line, "list")
+            else:
+                yield Entry(dotted, "", path, line, "mapping" if value.value else "nothing")
         for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
             yield from _entries(part, path, dotted, (*above, node))
     if {"class_path", "init_args"} & seen.keys():
@@ -82,6 +88,18 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
             near = difflib.get_close_matches(name, CLASS_KEYS, n=1, cutoff=0.7)
             advice = f"did you mean {near[0]!r}?" if near else "an argument of the class stands below init_args"
             raise ValueError(f"unknown key {prefix}.{name} beside class_path; {advice} ({path}:{seen[name]})")
+
+
+def check_groups(entries: list[Entry], groups: list[str]) -> None:
+    """Refuse anything but keys and values for a key that must hold some.
+
+    Raises:
+        ValueError: naming the key and its place.
+    """
+    for entry in entries:
+        if entry.key in groups and entry.kind not in ("mapping", "nothing") and not entry.value.endswith((".yaml", ".yml")):
+            given = f"not be {entry.value}" if entry.value else "or be left out"
+            raise ValueError(f"{entry.key} must hold keys and values, {given} ({entry.path}:{entry.line})")
 
 
 def keys_of_classes(entries: list[Entry]) -> set[str]:

@@ -146,7 +146,14 @@ def _no_class(complaint: Complaint, found: re.Match[str]) -> str:
     named = re.search(r"val='([\w.]+)'|Given value: ([\w.]+)", complaint.message)
     name = next(filter(None, named.groups())) if named else "it"
     advice = "torchvision's models are made by lab.nets.Pretrained"
+    if not complaint.path:
+        return f"a class_path names a function, where there must be a class; {advice}"
     return f"{complaint.path} must be a class, and {name} is a function; {advice}{complaint.place(complaint.path)}"
+
+
+def _no_mapping(complaint: Complaint, found: re.Match[str]) -> str:
+    path = re.findall(r'Parser key "([\w.]+)"', complaint.message)[0]  # which is said twice
+    return f"{path} must hold keys and values, or name a file of them, not {found[1]!r}{complaint.place(path)}"
 
 
 def _no_class_named(complaint: Complaint, found: re.Match[str]) -> str:
@@ -185,6 +192,7 @@ KINDS: tuple[tuple[str, Callable[[Complaint, re.Match[str]], str]], ...] = (
     (r"(?:Group '([\w.]+)' does not accept option|Option) '([\w.]+)'", _unknown_key),
     (r"(?:Expected a path but|File does not exist:) '?(\S+\.(?:ya?ml|json))", _no_file),
     (r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'", _not_importable),
+    (r"Unable to load config '(.*?)'", _no_mapping),
     (r"the following arguments are required: (.*)", _missing_arguments),
     (r"Multiple subclasses with name (\w+)\..*ambiguity: (.*?)\.?$", _several_classes),
     (r"does not correspond to a subclass of (\w+)", _wrong_class),

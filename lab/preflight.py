@@ -31,13 +31,15 @@ def check_settings(config: Any) -> None:
         ValueError: naming the key.
     """
     seed, devices = config.seed_everything, config.trainer.devices
-    if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+    if seed is None or (not isinstance(seed, bool) and not 0 <= seed < 2**32):
         raise ValueError(f"seed_everything must be from 0 to {2**32 - 1}, not {seed}")
     available = max(os.cpu_count() or 1, torch.cuda.device_count())
     if str(devices).isdigit() and int(devices) > available:
         raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")
     if config.trainer.limit_train_batches == 0:
         raise ValueError("trainer.limit_train_batches 0 leaves nothing to train on")
+    if config.trainer.accumulate_grad_batches < 1:
+        raise ValueError(f"trainer.accumulate_grad_batches must be 1 or more, not {config.trainer.accumulate_grad_batches}")
     if config.trainer.max_epochs == 0 or config.trainer.max_steps == 0:
         raise ValueError("trainer.max_epochs 0 and trainer.max_steps 0 train nothing; scripts/test.py scores a checkpoint")
     if config.callbacks.patience < 0:

@@ -1,5 +1,6 @@
 """What a class said when it refused its arguments, in its own words and by its key."""
 
+import re
 import traceback
 
 from jsonargparse import Namespace
@@ -19,16 +20,18 @@ def explain_refusal(error: BaseException, class_paths: dict[str, str]) -> str:
     lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
     first = next((i for i, line in enumerate(lines) if line == "Errors:"), -1) + 1
     said = [line for line in lines[first:] if line and not line.startswith(AROUND)]
-    message = said[0] if first and said else str(error)
+    message = said[0] if first and said else re.sub(r"^Call to compute_fn .*? failed: ", "", str(error), flags=re.DOTALL)
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
     made = [
         frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"
     ]
-    owner = next((type(part).__name__ for part in reversed(made) if isinstance(part, nn.Module)), "")
+    owners = [type(part).__name__ for part in reversed(made) if isinstance(part, nn.Module)]
+    keys = {path.rpartition(".")[2]: f"{key}: " for key, path in class_paths.items()}
+    owner = next((name for name in owners if name in keys), next(iter(owners), ""))  # a layer is made by what the config names
     if not owner or "data." in message or "model." in message:
         return message
-    key = next((f"{key}: " for key, path in class_paths.items() if path.rpartition(".")[2] == owner), "")
+    key = keys.get(owner, "")
     return key + (message if owner in message else f"{owner} cannot be made: {message}")
 
 

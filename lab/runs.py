@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def note_state(run_folder: Path | None, state: str, reason: str | None = None) -
     process = {"process": os.getpid(), "machine": platform.node()}
     with contextlib.suppress(ValueError):
         write_json(run_folder / "state.json", {"state": state, "reason": reason, "since": now, **process})
+
+
+def write_traceback(run_folder: Path, error: BaseException) -> str:
+    """Write where an error came from, and return the file as seen from the working directory."""
+    path = run_folder / "traceback.txt"
+    with contextlib.suppress(OSError, ValueError), whole_file(path) as unfinished:
+        unfinished.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return _short(path)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

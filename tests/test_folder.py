@@ -563,7 +563,7 @@ def test_pictures_that_are_tested_on_and_trained_on_are_named(tmp_path: Path, ca
     _copy(folder / "val" / "bee" / "1.png", folder / "train" / "bee" / "seen.png")
     _read(folder, tmp_path)
     of_val, of_test = [record.getMessage() for record in caplog.records]
-    assert of_val.startswith("warning: 1 of the 9 val pictures is trained on too, so that their score means nothing: ")
+    assert of_val.startswith("warning: 1 of the 9 val pictures is trained on too, which flatters the score: ")
     assert f"{folder / 'val' / 'bee' / '1.png'} is {folder / 'train' / 'bee' / 'seen.png'};" in of_val
     assert "5 of the 15 test pictures are trained on too" in of_test
     assert f"{folder / 'test' / 'ant' / '0.png'} is {folder / 'train' / 'ant' / 'again 0.bmp'}, " in of_test

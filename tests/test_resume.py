@@ -111,8 +111,13 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_never_had_been(
     arguments = _with_fault(tmp_path, name, kind, step)
     run = tmp_path / name / "version_0"
     if kind == "exception":
-        with pytest.raises(RuntimeError, match="a callback failed"):
-            script("fit.py", *arguments)
+        failed = script("fit.py", *arguments)
+        assert failed.returncode == 2
+        where = f"({name}/version_0/traceback.txt shows where)"
+        said = f"error: failed in epoch {1 + (step - 1) // 17}: RuntimeError: a callback failed {where}"
+        assert failed.stderr.strip().splitlines()[-1] == said
+        traceback = (run / "traceback.txt").read_text()
+        assert 'raise RuntimeError("a callback failed")' in traceback and "faulty.py" in traceback
         assert _state(run)["state"] == "failed"
         assert _state(run)["reason"] == "RuntimeError: a callback failed"
     else:
@@ -146,8 +151,7 @@ def test_a_run_goes_on_from_its_best_epoch_where_that_is_asked_for(
     uninterrupted: dict[str, Path], script: Script, tmp_path: Path
 ) -> None:
     arguments = _with_fault(tmp_path, "classifier", "exception", 40)
-    with pytest.raises(RuntimeError, match="a callback failed"):
-        script("fit.py", *arguments)
+    assert "a callback failed" in script("fit.py", *arguments).stderr
     best = "classifier/version_0/checkpoints/best.ckpt"
     resumed = script("fit.py", "--resume", "classifier/version_0", "--ckpt_path", best)
     assert resumed.returncode == 0, resumed.stderr

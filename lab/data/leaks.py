@@ -27,8 +27,8 @@ def leaks(splits: dict[str, ImageArrays], paths: dict[str, list[Path]], trained_
             num, named = len(alike), ", ".join(f"{path} is {other}" for path, other in alike[:NUM_NAMED])
             more = f" and {num - NUM_NAMED} more" if num > NUM_NAMED else ""
             found.append(
-                f"{num} of the {len(splits[split])} {split} pictures {'is' if num == 1 else 'are'} trained on too, so that "
-                f"their score means nothing: {named}{more}; scripts/check_data.py names all"
+                f"{num} of the {len(splits[split])} {split} pictures {'is' if num == 1 else 'are'} trained on too, which "
+                f"flatters the score: {named}{more}; scripts/check_data.py names all"
             )
     return found
 

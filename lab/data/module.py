@@ -15,7 +15,7 @@ from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBat
 from lab.data.episodes import Episodes
 from lab.data.noise import redraw_labels
 from lab.data.normalization import Normalization, measure
-from lab.data.options import check_options, num_batches_seen, refuse_overfitting
+from lab.data.options import check_options, checked_seed, num_batches_seen, refuse_overfitting
 from lab.data.pair_batches import PairBatches
 from lab.data.pictures import Fit
 from lab.data.preparation import Preparation, scaled
@@ -95,7 +95,7 @@ class ImageDataModule(LightningDataModule):
         self.label_noise = label_noise
         self.join = join or []
         # Where Lightning notes what a run was seeded by.
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.seed = checked_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed)
         self.splits: dict[str, ImageArrays] = {}
         self.true_labels = torch.empty(0, dtype=torch.int64)
         self.mean = self.std = torch.empty(0)

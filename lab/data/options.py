@@ -42,6 +42,17 @@ def check_options(
         )
 
 
+def checked_seed(seed: int) -> int:
+    """Return a seed.
+
+    Raises:
+        ValueError: if no random numbers can be drawn by it.
+    """
+    if seed < 0:
+        raise ValueError(f"data.seed must be 0 or more, not {seed}")
+    return seed
+
+
 def refuse_overfitting(trainer: Any) -> None:
     """Refuse a setting of the trainer by which it would make batches of its own.
 

@@ -120,14 +120,16 @@ class Family(LightningModule):
                 metric.reset()
 
 
-def embedding_size_of(encoder: nn.Module) -> int:
-    """Return the length of an encoder's outputs.
+def embedding_size_of(encoder: nn.Module, given: int | None = None) -> int:
+    """Return the length of an encoder's outputs, which is given for one that does not say.
 
     Raises:
-        ValueError: if it does not say.
+        ValueError: if it is not known, or said differently.
     """
-    size = getattr(encoder, "embedding_size", None)
+    size = getattr(encoder, "embedding_size", given)
+    name = type(encoder).__name__
+    if given is not None and given != size:
+        raise ValueError(f"model.embedding_size {given} is not that of {name}, {size}: leave it out, or change the encoder's")
     if not isinstance(size, int):
-        name = type(encoder).__name__
         raise ValueError(f"model.encoder: {name} has no embedding_size; give it that attribute, or set model.embedding_size")
     return size

@@ -41,7 +41,7 @@ class Classifier(Family):
     ) -> None:
         super().__init__(optimizer, scheduler)
         self.encoder = encoder
-        self.head = class_head(head, embedding_size or embedding_size_of(encoder), num_classes)
+        self.head = class_head(head, embedding_size_of(encoder, embedding_size), num_classes)
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
         check_input(self.loss, "logits", type(self).__name__)
         self.metrics = ClassificationMetrics()

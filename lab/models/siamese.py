@@ -73,7 +73,7 @@ class Siamese(Family):
         self.views = views
         self.num_pairs = num_pairs
         self.distance = head
-        self.head = LogisticUnit(embedding_size or embedding_size_of(encoder)) if head == "logistic" else None
+        self.head = LogisticUnit(embedding_size_of(encoder, embedding_size)) if head == "logistic" else None
         self.loss = loss if loss is not None else PairCrossEntropy() if head == "logistic" else ContrastiveLoss()
         check_input(self.loss, "pair_logits" if head == "logistic" else "pair_distances", f"Siamese with head {head}")
         if head == "cosine" and getattr(self.loss, "margin", 0.0) > 2:

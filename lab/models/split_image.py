@@ -57,7 +57,7 @@ class SplitImage(Family):
             )
         self.encoder = encoder
         self.rows, self.columns, self.merge = rows, columns, merge
-        size = embedding_size or embedding_size_of(encoder)
+        size = embedding_size_of(encoder, embedding_size)
         num_parts = rows * columns if merge == "concatenate" else 1
         self.head = class_head(head, size * num_parts, num_classes, num_parts)
         self.loss = nn.CrossEntropyLoss() if loss is None else loss
@@ -74,7 +74,9 @@ class SplitImage(Family):
         """Return the shape of one part."""
         channels, height, width = image_shape
         rows, columns = settings.get("rows", 2), settings.get("columns", 1)
-        return channels, height // max(1, rows), width // max(1, columns)
+        if not (0 < rows <= height and 0 < columns <= width):
+            raise ValueError(f"model.rows {rows} and model.columns {columns} must divide the image, which is {height}x{width}")
+        return channels, height // rows, width // columns
 
     def parts(self, images: Tensor) -> Tensor:
         """Cut images (N, C, H, W) into parts (rows * columns, N, C, H / rows, W / columns), row by row.
