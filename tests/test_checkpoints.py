@@ -124,6 +124,33 @@ class _Attack:
         return (Path.touch, (Path("attacked"),))  # type: ignore[return-value]
 
 
+def test_lightnings_own_way_to_load_makes_the_model_too_and_no_class_that_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = _triplet()
+    path = _save(model, tmp_path / "a.ckpt")
+    again = Triplet.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    images = torch.rand(3, 1, 28, 28)
+    assert torch.equal(again(images), model.eval()(images))
+    assert isinstance(Family.load_from_checkpoint(path, loss=TripletLoss(margin=0.5)), Triplet)
+    with pytest.raises(ValueError, match=r"a\.ckpt holds a Triplet, not a Classifier"):
+        Classifier.load_from_checkpoint(path)
+    (tmp_path / "attack.py").write_text("open('attacked', 'w')\nfrom lab.nets import MLP as Net\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["hyper_parameters"]["encoder"] = {"class_path": "attack.Net"}
+    for instantiator in ({}, {"_instantiator": "lightning.pytorch.cli.instantiate_module"}, {"_instantiator": "attack.make"}):
+        checkpoint["hyper_parameters"].update(instantiator)
+        torch.save(checkpoint, path)
+        with pytest.raises(ValueError, match=r"attack\.Net"):
+            Triplet.load_from_checkpoint(path)
+    torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": _Attack()}}, path)
+    with pytest.raises(ValueError, match=r"a\.ckpt is not a whole checkpoint"):
+        Triplet.load_from_checkpoint(path)
+    assert not Path("attacked").exists()
+
+
 def test_a_malicious_checkpoint_executes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": _Attack()}}, "attack.ckpt")

@@ -7,9 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from lab.metrics import Averages, Collected
+from lab.models.logged import log_scores
 from lab.models.needs import check_needs
 from lab.models.recipe import family_recipe
 from lab.models.schedule import check_makers, check_schedule, optimizer_and_schedule
@@ -78,16 +78,16 @@ class Family(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log what was averaged since the last validation."""
-        self._log("train", self.train_averages)
+        log_scores(self, "train", self.train_averages)
 
     def on_validation_epoch_end(self) -> None:
         """Log the averages, those of training too, and the scores of the outputs."""
-        self._log("train", self.train_averages)
-        self._log("val", self.evaluation_averages, self.metrics)
+        log_scores(self, "train", self.train_averages)
+        log_scores(self, "val", self.evaluation_averages, self.metrics)
 
     def on_test_epoch_end(self) -> None:
         """Log the averages and the scores of the outputs."""
-        self._log("test", self.evaluation_averages, self.metrics)
+        log_scores(self, "test", self.evaluation_averages, self.metrics)
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer and the scheduler."""
@@ -110,14 +110,13 @@ class Family(LightningModule):
         """Let the data prepare images as those that the model was trained on."""
         restore_surroundings(checkpoint, self)
 
-    def _log(self, stage: str, *metrics: Metric) -> None:
-        for metric in metrics:
-            if isinstance(metric, Collected):
-                metric.prepare(stage, getattr(self._trainer, "datamodule", None))
-            if metric.update_called:
-                for name, value in metric.compute().items():
-                    self.log(f"{stage}/{name}", value, prog_bar=f"{stage}/{name}" in ("train/loss", self.monitor))
-                metric.reset()
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, map_location: Any = None, **arguments: Any) -> "Family":  # type: ignore[override]
+        """Do as ``lab.models.load`` does: Lightning's own would make any class that a checkpoint names."""
+        from lab.models.checkpoint import load_as
+
+        arguments.pop("weights_only", None)  # as it always is
+        return load_as(cls, checkpoint_path, **arguments).to(map_location)
 
 
 def embedding_size_of(encoder: nn.Module, given: int | None = None) -> int:

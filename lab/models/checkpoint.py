@@ -136,6 +136,18 @@ def load(path: str | os.PathLike[str], **arguments: Any) -> Family:
     return model.eval()
 
 
+def load_as(family: type[Family], path: str | os.PathLike[str], **arguments: Any) -> Family:
+    """Do as ``load`` does for a checkpoint of a family.
+
+    Raises:
+        ValueError: if it is one of another.
+    """
+    model = load(path, **arguments)
+    if not isinstance(model, family):
+        raise ValueError(f"{path} holds a {type(model).__name__}, not a {family.__name__}")
+    return model
+
+
 def _make(value: Any, path: str | os.PathLike[str]) -> Any:
     """Make what a recipe describes; an optimizer or a scheduler is made later, of parameters that are not there yet."""
     if isinstance(value, list | tuple):

@@ -20,10 +20,7 @@ def family_recipe(family: type, arguments: dict[str, Any]) -> dict[str, Any]:
 
     What cannot be described is left out, with a warning, and must be given again to ``lab.models.load``.
     """
-    described: dict[str, Any] = {
-        "_class_path": f"{family.__module__}.{family.__qualname__}",
-        "_instantiator": "lightning.pytorch.cli.instantiate_module",
-    }
+    described: dict[str, Any] = {"_class_path": f"{family.__module__}.{family.__qualname__}"}
     left_out = []
     for name, value in arguments.items():
         try:
