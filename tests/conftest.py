@@ -1,8 +1,10 @@
+import contextlib
 import os
 import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,28 @@ def script_process(tmp_path: Path) -> Script:
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False, env=environment)
 
     return run
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """Make a folder that other users may look into, unlike ``tmp_path``."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def forbidden(path: Path, mode: int) -> Iterator[None]:
+    """Give a path no more rights than these, and be somebody who has no others: root gives up its own meanwhile."""
+    before, user = path.stat().st_mode, os.geteuid()
+    path.chmod(mode)
+    try:
+        if user == 0:
+            os.seteuid(65534)  # nobody
+        yield
+    finally:
+        os.seteuid(user)
+        path.chmod(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
 import json
-import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Script
+from conftest import Script, forbidden
 from PIL import Image
 
 from lab.data.check import check_folder
@@ -60,10 +60,17 @@ def test_every_picture_that_is_broken_is_named(good: Path) -> None:
     assert checked.counts["train"]["ant"] == 5
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_what_may_not_be_read_is_named(good: Path) -> None:
-    (good / "train" / "ant" / "photo 0 ä.png").chmod(0)
-    assert _kinds(good) == {("error", "broken"): 1}
+def test_what_may_not_be_read_is_named(good: Path, open_path: Path) -> None:
+    folder = Path(shutil.copytree(good, open_path / "pictures"))
+    assert not check_folder(folder).findings
+    picture, bees = folder / "train" / "ant" / "photo 0 ä.png", folder / "train" / "über bee"
+    with forbidden(picture, 0):
+        (finding,) = check_folder(folder).findings
+    assert finding.message == f"{picture} cannot be read: Permission denied"
+    with forbidden(bees, 0):
+        findings = {finding.kind: finding for finding in check_folder(folder).findings}
+    assert findings["unreadable"].message == f"{bees} cannot be read: Permission denied"
+    assert findings["unreadable"].severity == "error"
 
 
 def test_a_class_with_one_picture_an_empty_one_and_a_rare_one_are_named(good: Path) -> None:

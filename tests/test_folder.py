@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from conftest import forbidden
 from PIL import Image
 
 from lab.data import picture_cache, picture_store
@@ -493,15 +494,25 @@ def test_stores_of_a_folder_that_cannot_be_written_lie_below_the_root(
     assert not (tmp_path / "one" / ".lab_cache").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_the_right_to_write_is_read(tmp_path: Path) -> None:
-    folder = _with_splits(tmp_path / "data", train=4, test=2)
-    folder.chmod(0o555)
-    try:
-        assert len(_read(folder, tmp_path)["train"]) == 12
-    finally:
-        folder.chmod(0o755)
-    assert (tmp_path / "root" / "folders").exists()
+def test_a_folder_without_the_right_to_write_is_read(open_path: Path) -> None:
+    folder = _with_splits(open_path / "data", train=4, test=2)
+    (open_path / "elsewhere").mkdir()
+    (open_path / "elsewhere").chmod(0o777)
+    with forbidden(folder, 0o555):
+        assert len(_read(folder, open_path / "elsewhere")["train"]) == 12
+    assert (open_path / "elsewhere" / "root" / "folders").exists()
+    assert not (folder / ".lab_cache").exists()
+
+
+def test_pictures_without_the_right_to_read_them_are_named_and_leave_no_store(open_path: Path) -> None:
+    folder = _with_splits(open_path / "data", train=4, test=2)
+    folder.chmod(0o777)
+    picture, bees = folder / "train" / "ant" / "1.png", folder / "train" / "bee"
+    with forbidden(picture, 0), pytest.raises(ValueError, match=rf"{picture} cannot be read: Permission denied"):
+        _read(folder, open_path)
+    with forbidden(bees, 0), pytest.raises((ValueError, OSError), match=r"Permission denied.*bee"):
+        _read(folder, open_path)
+    assert not list((folder / ".lab_cache").glob("train*"))
 
 
 def test_where_nothing_can_be_written_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
