@@ -16,7 +16,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lab.arguments import run_command
-from lab.callbacks import TERMINATED, Keeper
+from lab.callbacks import TERMINATED, CollapseGuard, Keeper
 from lab.cli import LabCLI
 from lab.models import read_checkpoint
 from lab.options import given
@@ -101,6 +101,8 @@ def _train_and_score(cli: LabCLI, first_step: FirstStep) -> None:
     callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]
     before = next((callback.seconds for callback in callbacks if isinstance(callback, Keeper)), 0.0)
     seconds = {"fit": round(before + max(first_step.ended, started) - started, 1)}
+    collapses = [step for callback in callbacks if isinstance(callback, CollapseGuard) for step in callback.collapsed_at]
+    facts |= {"collapsed_at_steps": collapses} if collapses else {}
     keeper = cli.trainer.checkpoint_callback
     best = keeper.best_model_path or None if isinstance(keeper, ModelCheckpoint) else None
     if isinstance(keeper, ModelCheckpoint) and best is not None and keeper.best_model_score is not None:
@@ -144,6 +146,7 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
         **facts,
         "seed": cli.config.seed_everything,
         "seconds": seconds,
+        "threads": torch.get_num_threads(),  # another number adds up in another order
         "checkpoint": absolute,
     }
     write_json(cli.run_folder / "metrics.json", {**record, **environment()})

@@ -112,13 +112,17 @@ def _taken(config: Any, key: str) -> Any:
 def _is_as_written(taken: Any, written: Any) -> bool:
     if isinstance(written, dict) or (isinstance(written, str) and "." in written):  # a class, or some keys of several
         return True
+    if isinstance(written, list) and isinstance(taken, list | tuple):
+        return len(written) == len(taken) and all(_is_as_written(*pair) for pair in zip(taken, written, strict=True))
     if isinstance(written, str) and written != taken:
         try:  # as on a command line
             return _is_as_written(taken, float(written) if isinstance(taken, float) else yaml.safe_load(written))
         except (ValueError, yaml.YAMLError):
             return False
     same = isinstance(taken, int | float) and isinstance(written, int | float)
-    return (math.isnan(taken) and math.isnan(written)) or taken == written if same else str(taken) == str(written)
+    return (
+        (math.isnan(taken) and math.isnan(written)) or taken == written if same else str(taken).lower() == str(written).lower()
+    )
 
 
 def _check(keys: dict[str, list[str]], script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Any) -> None:

@@ -1,68 +1,19 @@
 """A guard against embeddings that have collapsed to one point, at which nothing is learned any more."""
 
 import math
-import statistics
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lab.callbacks.collapse_signs import Measurement, is_collapse, measure
 from lab.metrics import EmbeddingMetrics
 
-MEASURED_EVERY, NUM_MEASURED = 10, 5  # steps, and how many measurements in a row must show a collapse
-LARGEST_GAP, FEWEST_ACTIVE = 0.12, 0.88  # which one class of ten that stands apart does not hide
-LARGEST_SPREAD = 0.75  # as a share of that of the first measurement
+MEASURED_EVERY, NUM_MEASURED = 10, 4  # steps, and how many measurements in a row must show a collapse
 MAX_REMEDIES = 3
 Remedy = Literal["none", "auto"]
-
-
-class Measurement(NamedTuple):
-    """What one batch shows.
-
-    Args:
-        spread: mean distance of embeddings to their mean, as a share of their mean length.
-        active: share of images whose farthest image of their class is not nearer than the nearest of another.
-        loss: of the batch; loss_at_a_point: what it would be if all embeddings were their mean.
-    """
-
-    spread: float
-    active: float
-    loss: float
-    loss_at_a_point: float
-
-    @property
-    def gap(self) -> float:
-        """How far the loss is from that of a single point, as a share of it."""
-        return abs(self.loss - self.loss_at_a_point) / max(abs(self.loss_at_a_point), 1e-12)
-
-
-def is_collapse(measured: Sequence[Measurement], first: Measurement) -> bool:
-    """Return whether, in the mean, the loss is that of a point, nothing tells the classes apart, and something did once.
-
-    Training that has not begun to show is where it was at first: the embeddings lie as far apart as then.
-    """
-    table = [(one.gap, one.active, one.spread) for one in measured]
-    gap, active, spread = (statistics.fmean(values) for values in zip(*table, strict=True))
-    return gap <= LARGEST_GAP and active >= FEWEST_ACTIVE and spread <= LARGEST_SPREAD * first.spread
-
-
-def measure(embeddings: Tensor, labels: Tensor, loss: float, loss_at_a_point: float, cosine: bool) -> Measurement | None:
-    """Measure a batch of embeddings (N, D) with labels (N,); None where no image has another of its class or of another."""
-    if cosine:
-        embeddings = torch.nn.functional.normalize(embeddings, dim=1)
-    distances = torch.cdist(embeddings, embeddings)
-    same = labels.unsqueeze(1) == labels
-    others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    asked = others.any(1) & ~same.all(1)
-    if not asked.any():
-        return None
-    farthest = distances.masked_fill(~others, -torch.inf).amax(1)[asked]
-    nearest = distances.masked_fill(same, torch.inf).amin(1)[asked]
-    spread = (embeddings - embeddings.mean(0)).norm(dim=1).mean() / embeddings.norm(dim=1).mean().clamp_min(1e-12)
-    return Measurement(spread.item(), (farthest >= nearest).float().mean().item(), loss, loss_at_a_point)
 
 
 class CollapseGuard(Callback):
@@ -71,7 +22,7 @@ class CollapseGuard(Callback):
     A loss of triplets or pairs can be lowered to a plateau by giving every image the same embedding: batch-hard triplets then
     stay at the margin, soft ones at ln 2 (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss", 2017). So every tenth
     step the loss is compared with what it would be at a single point, and the farthest image of each class with the nearest of
-    another. Five measurements in a row that are near that point in the mean are a collapse.
+    another. Four measurements in a row that are near that point in the mean are a collapse.
 
     Args:
         remedy: ``auto`` begins again from the weights before training, the first time with all triplets for an epoch and the
@@ -179,6 +130,9 @@ class CollapseGuard(Callback):
             rates = getattr(config.scheduler, "base_lrs", None)
             if rates is not None and (number > 1 or not mines):
                 config.scheduler.base_lrs = [rate / 10 for rate in rates]
+        for stopping in trainer.early_stopping_callbacks:  # for which this is another run
+            stopping.wait_count = 0
+            stopping.best_score = torch.tensor(math.inf if stopping.monitor_op is torch.lt else -math.inf)
         self._easy_until = trainer.global_step + trainer.num_training_batches if number == 1 else math.inf
         self._set_loss(trainer, model)
 

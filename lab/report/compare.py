@@ -139,7 +139,8 @@ def doubts(runs: dict[str, Run]) -> list[str]:
     said = []
     if not same_test_images(runs):
         said.append("These runs were tested on different images, or asked differently, so no score is marked as the best.")
-    for key, words in (("commit", "commits of the code"), ("versions", "versions of libraries")):
+    made_with = {"commit": "commits of the code", "versions": "versions of libraries", "threads": "numbers of threads"}
+    for key, words in made_with.items():
         if len({json.dumps(run.record.get(key), sort_keys=True) for run in runs.values() if run.record}) > 1:
             said.append(f"The runs were made with different {words}.")
     changed = [label for label, run in runs.items() if run.record.get("uncommitted_changes")]

@@ -84,6 +84,7 @@ def _facts(run: Run) -> dict[str, str]:
         "training": _seconds(seconds.get("fit", math.nan)),
         "test": _seconds(seconds.get("test", math.nan)),
         "resumed from": str(record.get("resumed_from") or ""),
+        "collapsed at step": ", ".join(map(str, record.get("collapsed_at_steps") or [])),
         "folder": str(run.folder),
     }
     return {name: value for name, value in facts.items() if value}
@@ -93,6 +94,8 @@ def _environment(run: Run) -> dict[str, str]:
     """Return what a run was made with."""
     versions = run.record.get("versions")
     facts = {str(name): str(version) for name, version in versions.items()} if isinstance(versions, dict) else {}
+    if run.record.get("threads"):
+        facts["threads"] = str(run.record["threads"])
     if run.record.get("commit"):
         changes = ", with uncommitted changes" if run.record.get("uncommitted_changes") else ", without uncommitted changes"
         facts["commit"] = f"{run.record['commit']}{changes}"
