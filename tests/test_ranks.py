@@ -69,16 +69,18 @@ def test_both_processes_end_with_the_same_weights_with_batch_norm_too(of_two: di
     assert 0 < logged["train/loss"] < 100
 
 
-def test_torchrun_trains_tests_and_writes_one_run_and_says_the_global_batch_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["triplet", "siamese"])
+def test_torchrun_trains_tests_and_writes_one_run_and_says_the_global_batch_once(tmp_path: Path, name: str) -> None:
     project = TESTS.parent
-    small = ["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--trainer.max_epochs", "1",
-             "--trainer.default_root_dir", ".", "--data.num_images_per_class", "30", "--model.encoder.width", "4",
+    small = ["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--trainer.max_epochs", "5",
+             "--trainer.default_root_dir", ".", "--data.num_images_per_class", "80", "--model.encoder.width", "4",
              "--callbacks.pictures", "false"]  # fmt: skip
     done = _torchrun(
-        str(project / "scripts" / "fit.py"), "--config", str(project / "configs" / "triplet.yaml"), *small, cwd=tmp_path
+        str(project / "scripts" / "fit.py"), "--config", str(project / "configs" / f"{name}.yaml"), *small, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("2 devices with 80 images each: batches of 160") == 1
     assert done.stdout.count("best checkpoint: ") == 1
-    assert [path.name for path in (tmp_path / "triplet").iterdir()] == ["version_0"]
-    assert (tmp_path / "triplet" / "version_0" / "metrics.json").is_file()
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["version_0"]
+    assert (tmp_path / name / "version_0" / "metrics.json").is_file()
+    assert "collapse/spread" in (tmp_path / name / "version_0" / "metrics.csv").read_text()  # the guard has looked

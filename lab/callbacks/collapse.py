@@ -1,5 +1,6 @@
 """A guard against embeddings that have collapsed to one point, at which nothing is learned any more."""
 
+import copy
 import math
 from collections import deque
 from typing import Any, Literal
@@ -52,8 +53,9 @@ class CollapseGuard(Callback):
         self._set_loss(trainer, pl_module)
         self._hook = pl_module.register_forward_hook(self._see)
 
-    def _see(self, module: Any, inputs: Any, outputs: Tensor) -> None:
-        if module.training:
+    def _see(self, module: Any, inputs: Any, outputs: Any) -> None:
+        # On several devices Lightning calls the whole training step through the model, and the hook sees its loss too.
+        if module.training and isinstance(outputs, Tensor) and outputs.ndim == 2:
             self._embeddings = outputs.detach()
 
     def on_train_batch_end(
@@ -64,7 +66,7 @@ class CollapseGuard(Callback):
         if self._embeddings is None or self._num_seen % MEASURED_EVERY:
             return
         embeddings, self._embeddings = self._embeddings.float(), None
-        measured = self._measure(pl_module, embeddings, batch[1], outputs["loss"])
+        measured = self._measure(pl_module, embeddings, batch[1])
         if measured is not None:
             for logger in trainer.loggers:
                 values = {"spread": measured.spread, "active_triplets": measured.active, "loss_gap": measured.gap}
@@ -81,11 +83,17 @@ class CollapseGuard(Callback):
             self._easy_until = math.inf
             self._set_loss(trainer, pl_module)
 
-    def _measure(self, model: Any, embeddings: Tensor, labels: Tensor, loss: Tensor) -> Measurement | None:
-        with torch.no_grad():
-            point = embeddings.mean(0).expand_as(embeddings)
-            at_a_point = model.loss_of(point, labels)["loss"]
-        return measure(embeddings, labels, loss.item(), at_a_point.item(), model.metrics.search == "cosine")
+    def _measure(self, model: Any, embeddings: Tensor, labels: Tensor) -> Measurement | None:
+        loss = model.loss
+        model.loss = copy.deepcopy(loss)  # one that remembers batches must not remember these
+        try:
+            # Both of this device's images alone, and without what a network adds for its weights: like with like.
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                own = model.loss_of(embeddings, labels)["loss"].item()
+                of_a_point = model.loss_of(embeddings.mean(0).expand_as(embeddings), labels)["loss"].item()
+        finally:
+            model.loss = loss
+        return measure(embeddings, labels, own, of_a_point, model.metrics.search == "cosine")
 
     def _act(self, trainer: Trainer, model: Any, measured: Measurement | None) -> None:
         said = bool(self.collapsed_at)
