@@ -20,7 +20,7 @@ from lab.callbacks import TERMINATED, CollapseGuard, Keeper
 from lab.cli import LabCLI
 from lab.models import read_checkpoint
 from lab.options import given
-from lab.resume import go_on_with
+from lab.resume import go_on_with, put_back
 from lab.runs import (
     discard_run_folder,
     environment,
@@ -63,8 +63,12 @@ def test() -> None:
 
 
 def _fit() -> None:
-    cli = LabCLI(run_folder=go_on_with())
-    first_step = FirstStep()
+    run, first_step = go_on_with(), FirstStep()
+    with put_back(run, unless=lambda: first_step.was_taken):
+        _fit_in(LabCLI(run_folder=run), first_step)
+
+
+def _fit_in(cli: LabCLI, first_step: FirstStep) -> None:
     note_state(cli.run_folder, "running")
     try:
         _train_and_score(cli, first_step)
@@ -72,9 +76,12 @@ def _fit() -> None:
         if cli.trainer.is_global_zero and not first_step.was_taken and cli.config.resume is None:
             discard_run_folder(cli.run_folder)
         elif isinstance(error, KeyboardInterrupt | SystemExit):
-            note_state(cli.run_folder, "interrupted", "by Ctrl-C" if isinstance(error, KeyboardInterrupt) else "by a signal")
+            by_hand = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+            note_state(cli.run_folder, "interrupted", "by Ctrl-C" if by_hand else "by a signal")
             if cli.run_folder is not None and is_main_process():
                 print_interrupted(cli.run_folder)
+            if by_hand:
+                raise KeyboardInterrupt from error  # of which Lightning makes an exit
         else:
             note_state(cli.run_folder, "failed", f"{type(error).__name__}: {error}")
             if isinstance(error, Exception) and not isinstance(error, USER_ERRORS) and is_main_process():

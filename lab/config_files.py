@@ -68,6 +68,9 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
     seen: dict[str, int] = {}
     if node in above:
         raise ValueError(f"{path}:{node.start_mark.line + 1} holds itself")
+    if isinstance(node, yaml.SequenceNode):
+        for part in node.value:
+            yield from _entries(part, path, prefix, (*above, node))
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         line, name = key.start_mark.line + 1, str(key.value)
         if name in seen:
@@ -81,8 +84,7 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
                 yield Entry(dotted, "[]", path, line, "list")
             else:
                 yield Entry(dotted, "", path, line, "mapping" if value.value else "nothing")
-        for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-            yield from _entries(part, path, dotted, (*above, node))
+        yield from _entries(value, path, dotted, (*above, node))
     if {"class_path", "init_args"} & seen.keys():
         for name in (name for name in seen if name not in CLASS_KEYS):
             near = difflib.get_close_matches(name, CLASS_KEYS, n=1, cutoff=0.7)

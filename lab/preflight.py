@@ -48,7 +48,9 @@ def check_settings(config: Any) -> None:
         raise ValueError(f"name must be that of a folder below trainer.default_root_dir, not {config.name!r}")
     on_cpu = config.trainer.accelerator == "cpu" or (config.trainer.accelerator == "auto" and not torch.cuda.is_available())
     if config.trainer.sync_batchnorm and on_cpu:
-        raise ValueError("trainer.sync_batchnorm true needs a GPU: on a CPU, batch norm is of the images of each process")
+        raise ValueError(
+            "trainer.sync_batchnorm true needs a GPU: on a CPU, batch norm is of the images of each process; set it false"
+        )
 
 
 def check_parts(model: Family, data: LightningDataModule, config: Any, resuming: bool) -> None:

@@ -1,8 +1,10 @@
 """Going on with a run that was interrupted, in its own folder."""
 
+import contextlib
 import csv
-import json
+import platform
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lab.models import read_checkpoint
 from lab.options import given
+from lab.run_list import is_alive, read_record
 from lab.runs import is_main_process
+from lab.writing import whole_file
 
 
 def go_on_with() -> Path | None:
@@ -28,18 +32,39 @@ def go_on_with() -> Path | None:
     run = Path(named[-1]).resolve()
     if not (run / "config.yaml").is_file():
         raise ValueError(f"--resume {named[-1]}: that is no run, it has no config.yaml")
+    if not is_main_process() and given("--config", "-c") == [str(run / "config.yaml")]:
+        return run  # started by the main process, with a command line to which all has been added
     if given("--config", "-c"):
         raise ValueError("--resume takes the config of the run: leave --config out")
     if given("--trainer.fast_dev_run"):
         raise ValueError("--resume goes on with a run for good: leave --trainer.fast_dev_run out")
-    state = run / "state.json"
-    finished = state.is_file() and json.loads(state.read_text(encoding="utf-8")).get("state") == "finished"
-    if finished and not given("--trainer.max_epochs"):
+    noted = read_record(run / "state.json")
+    if noted.get("state") == "running" and noted.get("machine") == platform.node() and is_alive(noted) and is_main_process():
+        raise ValueError(
+            f"--resume {named[-1]}: it is running, as process {noted['process']}; end that first (if that is another program, "
+            f"remove {run / 'state.json'})"
+        )
+    if noted.get("state") == "finished" and not given("--trainer.max_epochs"):
         raise ValueError(f"--resume {named[-1]}: it has finished; to train it for longer, raise --trainer.max_epochs")
     sys.argv[1:1] = ["--config", str(run / "config.yaml")]
     if not given("--ckpt_path"):
         sys.argv += ["--ckpt_path", str(_last_checkpoint(run))]
     return run
+
+
+@contextlib.contextmanager
+def put_back(run: Path | None, unless: Callable[[], bool]) -> Iterator[None]:
+    """Put the settings and records of a run that goes on back as they were, where something is wrong before it has."""
+    records = [path for ending in ("yaml", "json", "csv", "log") for path in run.glob(f"*.{ending}")] if run is not None else []
+    before = {path: path.read_bytes() for path in records if path.is_file()}
+    try:
+        yield
+    except BaseException:
+        if not unless() and is_main_process():
+            for path, content in before.items():
+                with whole_file(path) as unfinished:
+                    unfinished.write_bytes(content)
+        raise
 
 
 def _last_checkpoint(run: Path) -> Path:
@@ -82,6 +107,12 @@ def loggers(run: Path, checkpoint: str | None) -> list[Logger]:
             rows = [{key: value for key, value in row.items() if key and value} for row in csv.DictReader(file)]
     table = CSVLogger(**where)
     if is_main_process():
-        table.experiment.metrics = [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) < step]
+        table.experiment.metrics = [row for row in rows if _was_logged_before(row, step)]
         table.save()
-    return [TensorBoardLogger(**where, default_hp_metric=False, purge_step=step), table]
+    return [TensorBoardLogger(**where, default_hp_metric=False, purge_step=step + 1), table]
+
+
+def _was_logged_before(row: dict[str, Any], step: int) -> bool:
+    """Return whether a row was logged before the checkpoint of a step; learning rates are logged with the next batch."""
+    number = int(row["step"]) if row.get("step", "").isdigit() else step + 1
+    return number < step or (number == step and not any(key.startswith(("lr-", "test/")) for key in row))

@@ -5,12 +5,14 @@ import json
 import os
 import platform
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 STATES = ("running", "finished", "interrupted", "failed", "lost", "unknown")
+MARKS = ("state.json", "metrics.json", "metrics.csv", "checkpoints")  # what a run has beside its config
 HEADLINES = ("test/accuracy", "test/nearest_neighbor_accuracy", "test/pair_accuracy", "test/auc")  # the first that a run has
 
 
@@ -50,27 +52,37 @@ def list_runs(logs: Path) -> list[ListedRun]:
     """
     if not logs.is_dir():
         raise ValueError(f"{logs} {'is not a folder' if logs.exists() else 'does not exist'}")
-    folders = [path.parent for path in logs.rglob("config.yaml")]
+    folders = [path.parent for path in logs.rglob("config.yaml") if any((path.parent / mark).exists() for mark in MARKS)]
     return sorted((_read(folder) for folder in folders), key=lambda run: run.since)
 
 
 def _read(folder: Path) -> ListedRun:
-    noted, record = _json(folder / "state.json"), _json(folder / "metrics.json")
+    noted, record = read_record(folder / "state.json"), read_record(folder / "metrics.json")
     state = noted.get("state") if noted.get("state") in STATES else "finished" if record else "unknown"
-    if state == "running" and not _is_alive(noted):
+    if state == "running" and not is_alive(noted):
         state = "lost"
-    newest = datetime.datetime.fromtimestamp(max(path.stat().st_mtime for path in folder.glob("*"))).astimezone()
+    files = [found for path in (folder, *folder.rglob("*")) if (found := _stat(path)) is not None]
+    newest = datetime.datetime.fromtimestamp(max((found.st_mtime for found in files), default=0.0)).astimezone()
     try:
-        since = datetime.datetime.fromisoformat(str(noted.get("since")))
+        since = datetime.datetime.fromisoformat(str(noted.get("since"))).astimezone()
     except ValueError:
         since = newest
     score = next(((name, float(record[name])) for name in HEADLINES if isinstance(record.get(name), int | float)), None)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    size = sum(found.st_size for found in files if stat.S_ISREG(found.st_mode))
     reason = noted.get("reason")
     return ListedRun(folder, str(state), None if reason is None else str(reason), since, score, size)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _stat(path: Path) -> os.stat_result | None:
+    """Look at a file, if it has not gone meanwhile: a run that is writing has some for a moment only."""
+    try:
+        return path.lstat()
+    except OSError:
+        return None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds by name; nothing, where it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -78,7 +90,7 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_alive(noted: dict[str, Any]) -> bool:
+def is_alive(noted: dict[str, Any]) -> bool:
     """Return whether the process of a run is there still; of another machine's, that is believed."""
     if noted.get("machine") != platform.node() or not isinstance(noted.get("process"), int):
         return True
@@ -92,9 +104,11 @@ def _is_alive(noted: dict[str, Any]) -> bool:
 
 
 def chosen(runs: Sequence[ListedRun], states: Sequence[str], days: float) -> list[ListedRun]:
-    """Return the runs in one of some states that have been so for some days; none that runs."""
+    """Return the runs in one of some states that have been so for some days; none that runs, or holds another."""
     before = datetime.datetime.now().astimezone() - datetime.timedelta(days=days)
-    return [run for run in runs if run.state in states and run.state != "running" and run.since <= before]
+    above = {folder for run in runs for folder in run.folder.parents}
+    found = [run for run in runs if run.state in states and run.state != "running" and run.since <= before]
+    return [run for run in found if run.folder not in above]
 
 
 def remove(runs: Sequence[ListedRun]) -> None:

@@ -114,6 +114,10 @@ def print_next(run_folder: Path, record: dict[str, Any]) -> None:
     console = _console()
     if "fit" in record["seconds"]:
         console.print(f"trained to epoch {record['epochs']} in {record['seconds']['fit']} s")
+    if record.get("collapsed_at_steps"):
+        console.print(
+            f"training collapsed at step {' and '.join(map(str, record['collapsed_at_steps']))}: see the warning above"
+        )
     console.print(f"scores:          {_short(run_folder / 'metrics.json')}")
     if (run_folder / "pictures").is_dir():
         console.print(f"pictures:        {_short(run_folder / 'pictures')}")

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,8 @@ def whole_file(path: Path, *endings: str) -> Iterator[Path]:
     try:
         yield unfinished
         unfinished.chmod(mode)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # before the name is given away: a machine may stop too
         unfinished.replace(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error

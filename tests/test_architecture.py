@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "config_files": set(),
     "explain": {"config_files"},
     "refusals": set(),
-    "resume": {"models", "options", "runs"},
+    "resume": {"models", "options", "run_list", "runs", "writing"},
     "options": set(),
     "overlooked": {"config_files"},
     "runs": {"writing"},

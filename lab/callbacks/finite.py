@@ -35,28 +35,38 @@ class FiniteLoss(Callback):
     ) -> None:
         """Keep the loss, and look at it where it is time to."""
         loss = outputs["loss"].detach()
-        if loss.device.type == "cpu":
-            if not math.isfinite(loss.item()):
-                self._stop(trainer, batch_idx, loss.item())
-            return
         self._losses.append((batch_idx, loss))
-        if trainer.global_step % self.every == 0 or trainer.is_last_batch:
-            losses, self._losses = self._losses, []
-            finite = torch.stack([loss for _, loss in losses]).isfinite()
-            if not finite.all():
-                number, loss = losses[int((~finite).float().argmax())]
-                self._stop(trainer, number, loss.item())
+        if loss.device.type != "cpu" and trainer.global_step % self.every and not trainer.is_last_batch:
+            return
+        losses, self._losses = self._losses, []
+        bad = next(((number, loss.item()) for number, loss in losses if not math.isfinite(loss.item())), None)
+        # Asked by all processes: what one adds to the gradients spoils the weights of all.
+        if trainer.world_size == 1 and bad is None:
+            return
+        if trainer.strategy.reduce_boolean_decision(bad is not None, all=False):
+            self._stop(trainer, bad)
 
-    def _stop(self, trainer: Trainer, batch: int, loss: float) -> None:
-        epoch, found = trainer.current_epoch, ""
+    def _stop(self, trainer: Trainer, bad: tuple[int, float] | None) -> None:
         sampler: Any = getattr(trainer.train_dataloader, "sampler", None)
-        if self.run_folder is not None and trainer.is_global_zero and hasattr(sampler, "draw"):
-            indices = next(itertools.islice(sampler.draw(), batch, None)).tolist()
-            record = {"epoch": epoch + 1, "batch": batch, "step": trainer.global_step, "loss": str(loss), "indices": indices}
+        record: dict[str, Any] | None = None
+        if bad is not None:
+            at = {"epoch": trainer.current_epoch + 1, "batch": bad[0], "step": trainer.global_step, "loss": str(bad[1])}
+            indices = next(itertools.islice(sampler.draw(), bad[0], None)).tolist() if hasattr(sampler, "draw") else []
+            record = {**at, "indices": indices}
+        record = next(found for found in _of_all_processes(trainer, record) if found is not None)
+        epoch, batch, loss, found = record["epoch"], record["batch"], record["loss"], ""
+        if self.run_folder is not None and trainer.is_global_zero and record["indices"]:
             with whole_file(self.run_folder / "not_finite.json") as unfinished:
                 unfinished.write_text(json.dumps(record) + "\n", encoding="utf-8")
             found = f"; {self.run_folder / 'not_finite.json'} lists its training images"
         raise ValueError(
-            f"the loss is {loss} in epoch {epoch + 1}, batch {batch}{found}. A lower learning rate may help, or "
+            f"the loss is {loss} in epoch {epoch}, batch {batch}{found}. A lower learning rate may help, or "
             "--trainer.gradient_clip_val 1; what was saved before is whole"
         )
+
+
+def _of_all_processes(trainer: Trainer, record: dict[str, Any] | None) -> list[dict[str, Any] | None]:
+    found = [record] * trainer.world_size
+    if trainer.world_size > 1:
+        torch.distributed.all_gather_object(found, record)
+    return found

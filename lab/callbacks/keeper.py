@@ -1,5 +1,6 @@
 """What a run needs to go on after whatever has ended it: its newest state, in one file that is always whole."""
 
+import io
 import math
 import signal
 import threading
@@ -8,15 +9,43 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from torch.nn.parameter import is_lazy
+
+from lab.writing import whole_file
 
 ASK_EVERY = 20  # steps apart the processes of several devices ask each other whether to end
 TERMINATED = 128 + signal.SIGTERM  # exit code of a process that has ended because it was asked to
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place first; Lightning copies it there from the system's folder for temporary files."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint whole or not at all."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        written = io.BytesIO()  # as torch's own writing to a file does not say why it fails
+        torch.save(checkpoint, written)
+        with whole_file(Path(path)) as unfinished:
+            unfinished.write_bytes(written.getbuffer())
+
+
+def write_whole(trainer: Trainer) -> None:
+    """Let a trainer write its checkpoints whole or not at all, unless it writes them in a way of its own."""
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
+
+
 class Best(ModelCheckpoint):
     """Keeps ``best.ckpt``, and knows it again where a run goes on whose folder was moved."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write it whole."""
+        super().setup(trainer, pl_module, stage)
+        write_whole(trainer)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up which epoch was the best so far, if its checkpoint is here."""
@@ -37,7 +66,8 @@ class Keeper(Checkpoint):
 
     It is written after every epoch, every so many steps, and when the process is asked to end by SIGTERM, as clusters do: after
     the step that is being taken, or, while validating, after the epoch. It is whole at any time, as it is
-    replaced at once.
+    replaced at once, and holds no weights that are no numbers. Batches that cannot be skipped to, as of a user's own data
+    module, are gone on with from the last epoch that was over.
 
     Args:
         folder: where the file goes.
@@ -55,6 +85,10 @@ class Keeper(Checkpoint):
         self._asked_to_end = False
         self._handler: Any = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write it whole."""
+        write_whole(trainer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Be told of SIGTERM from now on, in place of Lightning, which would end a validation half done."""
         self._began, self._last_step = time.perf_counter(), trainer.global_step
@@ -71,7 +105,9 @@ class Keeper(Checkpoint):
         if not stepped or trainer.is_last_batch or validates:
             return
         ends = (trainer.world_size == 1 or batch_idx % ASK_EVERY == 0) and self._should_end(trainer)
-        if ends or (self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0):
+        resumes_here = hasattr(getattr(trainer.train_dataloader, "sampler", None), "skip")
+        due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        if resumes_here and (ends or due):
             self._save(trainer)
         if ends:
             raise SystemExit(TERMINATED)
@@ -83,8 +119,10 @@ class Keeper(Checkpoint):
             raise SystemExit(TERMINATED)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave SIGTERM to whoever had it before."""
+        """Leave SIGTERM to whoever had it before, after those that came while the results were drawn."""
         self._give_back()
+        if self._should_end(trainer):
+            raise SystemExit(TERMINATED)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Likewise."""
@@ -99,6 +137,12 @@ class Keeper(Checkpoint):
         self.seconds = state_dict["seconds"]
 
     def _save(self, trainer: Trainer) -> None:
+        for name, parameter in trainer.lightning_module.named_parameters():
+            if not is_lazy(parameter) and not parameter.isfinite().all():
+                raise ValueError(
+                    f"{name} is NaN or infinite after step {trainer.global_step}: training has diverged. A lower learning rate "
+                    "may help, or --trainer.gradient_clip_val 1; what was saved before is whole"
+                )
         for logger in trainer.loggers:  # what was logged before must be there too
             logger.save()
         trainer.save_checkpoint(self.path)

@@ -1,10 +1,11 @@
 """Checkpoints, read without unpickling anything but numbers and texts."""
 
+import errno
 import functools
 import os
-import pickle
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,29 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         near = sorted(str(found) for found in (*folder.glob("*.ckpt"), *folder.glob("checkpoints/*.ckpt")))[:3]
         raise ValueError(f"there is no checkpoint {path}" + (f"; there is {', '.join(near)}" if near else ""))
     try:
+        if zipfile.is_zipfile(path):  # whose sums torch does not check
+            with zipfile.ZipFile(path) as archive:
+                if (changed := archive.testzip()) is not None:
+                    raise EOFError(f"{changed} is not what was written")
         with warnings.catch_warnings(action="ignore"):  # torch's advice, on how to load it all the same
             checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a file can be that is none
         # torch's own words are about how to load it unsafely, or of the inside of an archive.
-        damaged = isinstance(error, RuntimeError | EOFError)
+        damaged = isinstance(error, RuntimeError | EOFError | zipfile.BadZipFile) or getattr(error, "errno", 0) == errno.EINVAL
         reason = "it is cut off or damaged" if damaged else "it holds something else, or is not a checkpoint at all"
-        if isinstance(error, OSError) and error.strerror:
+        if isinstance(error, OSError) and error.strerror and not damaged:
             reason = error.strerror
         raise ValueError(f"{path} is not a whole checkpoint of weights and settings alone: {reason}") from error
     settings = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    if not isinstance(settings, dict) or "_class_path" not in settings or not isinstance(checkpoint.get("state_dict"), dict):
+    named = isinstance(settings, dict) and isinstance(settings.get("_class_path"), str) and all(map(_is_text, settings))
+    if not named or not isinstance(checkpoint.get("state_dict"), dict):
         raise ValueError(f"{path} is a checkpoint, but not of a family of this project: it does not name its class")
     whole: dict[str, Any] = checkpoint
     return whole
+
+
+def _is_text(name: Any) -> bool:
+    return isinstance(name, str)
 
 
 def check_checkpoint(path: str | os.PathLike[str], model: Family) -> None:
