@@ -24,7 +24,7 @@ def make(name: str) -> Family:
         return Classifier(MLP(SHAPE, (16,), 8), 5, optimizer=SGD)
     if name == "split_image":
         return SplitImage(MLP((1, 6, 12), (16,), 8), 5, optimizer=SGD)
-    if name == "triplet":
+    if name in ("triplet", "triplet_of_p_x_k"):
         return Triplet(MLP(SHAPE, (16,), 8), TripletLoss(margin="soft"), optimizer=SGD)
     if name == "prototypes":
         return Triplet(MLP(SHAPE, (16,), 8), PrototypicalLoss(), optimizer=SGD)
@@ -38,14 +38,15 @@ def make(name: str) -> Family:
     return Siamese(ConvNet((1, 6, 12), 4, depth=1), views="upper_lower", optimizer=SGD)
 
 
-EQUAL = ("classifier", "split_image", "triplet", "prototypes", "siamese", "logistic", "two_encoders")
+EQUAL = ("classifier", "split_image", "triplet", "triplet_of_p_x_k", "prototypes", "siamese", "logistic", "two_encoders")
 ALL = (*EQUAL, "batch_norm_two_views")
 
 
 def run(name: str, world_size: int) -> dict[str, Any]:
     """Test an untrained model, then train it; return the scores, the weights and the mean loss of the training batches."""
     images: dict[str, Any] = {"num_classes_made": 5, "num_train_images": 131, "num_test_images": 77, "stored_shape": SHAPE}
-    data = Synthetic(**images, batch_size=GLOBAL_BATCH // world_size, seed=3, validation_size=20)
+    kind: dict[str, Any] = {"samples_per_class": 6} if name == "triplet_of_p_x_k" else {}
+    data = Synthetic(**images, batch_size=GLOBAL_BATCH // world_size, seed=3, validation_size=20, **kind)
     settings: dict[str, Any] = {"accelerator": "cpu", "devices": world_size, "strategy": "ddp" if world_size > 1 else "auto"}
     settings |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = pl.Trainer(max_steps=NUM_STEPS, limit_train_batches=NUM_STEPS, **settings)

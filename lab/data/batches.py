@@ -68,7 +68,8 @@ class ClassBatches(Batches):
     """P classes x K images of each, P being ``batch_size // samples_per_class``; as many batches as random ones would give.
 
     Within an epoch a class gives its images in random order, and all of them before any again, but for a remainder of fewer
-    than K, so that no batch holds an image twice.
+    than K, so that no batch holds an image twice. The ranks share out the batch of one process that is as large as theirs
+    together, where there are classes enough for it; else each draws its own classes.
 
     Args:
         samples_per_class: K, the images of each class in a batch.
@@ -114,25 +115,26 @@ class ClassBatches(Batches):
         generator = generator_for("batches", self.seed, self.epoch)
         num_classes = int(self.labels.max()) + 1
         num_batches = len(self) * self.num_replicas
-        chunks = torch.arange(num_batches).split(max(1, MAX_CHUNK_ELEMENTS // num_classes))
+        shared = self.num_replicas if self.classes_per_batch * self.num_replicas <= num_classes else 1
+        chunks = torch.arange(num_batches // shared).split(max(1, MAX_CHUNK_ELEMENTS // num_classes))
         shuffled = [torch.rand(len(chunk), num_classes, generator=generator).argsort(1) for chunk in chunks]
-        classes = torch.cat([chunk[:, : self.classes_per_batch] for chunk in shuffled]).flatten()
+        classes = torch.cat([chunk[:, : self.classes_per_batch * shared] for chunk in shuffled]).flatten()
         batches = torch.empty(len(classes), self.samples_per_class, dtype=torch.int64)
         by_class = torch.argsort(self.labels, stable=True)
         images_of = by_class.split(torch.bincount(self.labels).tolist())
         turns_of = torch.argsort(classes, stable=True).split(torch.bincount(classes, minlength=num_classes).tolist())
         for images, turns in zip(images_of, turns_of, strict=True):
-            batches[turns] = self._groups(images, len(turns), generator)
+            batches[turns] = self._groups(images, len(turns), generator, num_others=self.num_replicas // shared - 1)
         yield from batches.view(num_batches, self.batch_size)[self.rank :: self.num_replicas]
 
-    def _groups(self, images: Tensor, num_groups: int, generator: torch.Generator) -> Tensor:
+    def _groups(self, images: Tensor, num_groups: int, generator: torch.Generator, num_others: int) -> Tensor:
         """Deal the images of one class (M,) into groups (num_groups, K), shuffling anew when fewer than K are left."""
         size = len(images) // self.samples_per_class * self.samples_per_class
         dealt = images[:0]
         while len(dealt) < num_groups * self.samples_per_class:
             order = images[torch.randperm(len(images), generator=generator)]
             # What other ranks may have in the same step comes last, so that a global batch holds no image twice either.
-            recent = torch.isin(order, dealt[len(dealt) - (self.num_replicas - 1) * self.samples_per_class :])
+            recent = torch.isin(order, dealt[len(dealt) - num_others * self.samples_per_class :])
             dealt = torch.cat([dealt, torch.cat([order[~recent], order[recent]])[:size]])
         return dealt.view(-1, self.samples_per_class)[:num_groups]
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -54,6 +55,8 @@ def check_learning_rate(make_optimizer: OptimizerCallable, make_scheduler: LRSch
     if make_scheduler is None or made_by(make_scheduler) is not OneCycleLR:
         return
     asked_for, max_lr = (_keyword(maker, name) for maker, name in ((make_optimizer, "lr"), (make_scheduler, "max_lr")))
+    if isinstance(max_lr, int | float) and not 0 < max_lr < math.inf:
+        raise ValueError(f"model.scheduler.max_lr must be a positive number, not {max_lr}")
     default = inspect.signature(made_by(make_optimizer)).parameters.get("lr")
     # What the config had for another optimizer, 0.001 where it said nothing, stays where one is named on the command line.
     if asked_for not in (None, max_lr, 1e-3, default and default.default):
