@@ -3,6 +3,7 @@ import functools
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -253,6 +254,22 @@ def test_a_checkpoint_that_names_no_family_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "nowhere.Family"}}, tmp_path / "lost.ckpt")
     with pytest.raises(ValueError, match=r"names nowhere\.Family, which is not a known class"):
         load(tmp_path / "lost.ckpt")
+
+
+@pytest.mark.parametrize(
+    "content", [b"root:x:0:0:root:/root:/bin/sh\n", b"\x80\x04.", b"x" * 5_000, b"P" * 7, bytes(range(256))]
+)
+def test_a_file_of_something_else_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.ckpt is not a whole checkpoint"):
+        load(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("settings", [{"_class_path": 3}, {"_class_path": "lab.models.Triplet", 3: 4}])
+def test_settings_that_are_no_settings_are_refused(tmp_path: Path, settings: dict[Any, Any]) -> None:
+    torch.save({"state_dict": {}, "hyper_parameters": settings}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="does not name its class"):
+        load(tmp_path / "a.ckpt")
 
 
 def test_a_truncated_checkpoint_is_refused_by_name(tmp_path: Path) -> None:

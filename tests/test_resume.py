@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import shutil
 import signal
@@ -101,6 +102,7 @@ def _assert_same(run: Path, other: Path) -> None:
         ("split_image", "SIGTERM", 22),
         ("split_image", "SIGTERM", 34),  # with the last step of an epoch
         ("classifier", "SIGTERM", 1),
+        ("classifier", "SIGTERM", 20),  # a step whose loss is logged
         ("triplet", "exception", 35),
         ("classifier", "exception", 68),  # with the last step of all
     ],
@@ -179,12 +181,146 @@ def test_a_mistake_while_going_on_costs_nothing_of_the_run(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(uninterrupted["classifier"], run)
-    (run / "state.json").unlink()
-    before = {path: path.read_bytes() for path in run.rglob("*.ckpt")}
-    for wrong in (["--trainer.strategy", "foo"], ["--trainer.fast_dev_run", "true"], ["--model.encoder.widht", "3"]):
-        done = script("fit.py", "--resume", "run", *wrong)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    longer, no_schedule = ["--trainer.max_epochs", "5"], ["--model.optimizer.lr", "0.1"]
+    for wrong in (
+        ["--trainer.strategy", "foo"],
+        ["--trainer.fast_dev_run", "true"],
+        ["--model.encoder.widht", "3"],
+        [],
+        no_schedule,
+    ):
+        done = script("fit.py", "--resume", "run", *longer, *wrong)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert {path: path.read_bytes() for path in run.rglob("*.ckpt")} == before
+        after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
+        assert after == {path: content for path, content in before.items() if "tfevents" not in path.name}
+
+
+def test_a_run_that_is_running_is_not_gone_on_with(uninterrupted: dict[str, Path], script: Script, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted["classifier"], run)
+    state = _state(run)
+    for noted, said in (({**state, "state": "running", "process": os.getpid()}, f"it is running, as process {os.getpid()}"),
+                        ({**state, "machine": "another", "state": "running"}, "")):  # fmt: skip
+        (run / "state.json").write_text(json.dumps(noted))
+        done = script("fit.py", "--resume", "run")
+        assert said in done.stderr
+        assert done.returncode == (2 if said else 0), done.stderr
+
+
+@pytest.mark.parametrize("noted", ["[]", "{", "null"])
+def test_a_state_that_cannot_be_read_keeps_nobody_from_going_on(
+    uninterrupted: dict[str, Path], script: Script, tmp_path: Path, noted: str
+) -> None:
+    shutil.copytree(uninterrupted["classifier"], tmp_path / "run")
+    (tmp_path / "run" / "state.json").write_text(noted)
+    assert script("fit.py", "--resume", "run").returncode == 0
+
+
+def test_a_checkpoint_in_which_bytes_have_changed_is_refused(
+    uninterrupted: dict[str, Path], script: Script, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted["classifier"], run)
+    (run / "state.json").unlink()
+    last = run / "checkpoints" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 100] = bytes(byte ^ 255 for byte in content[middle : middle + 100])
+    last.write_bytes(content)
+    done = script("fit.py", "--resume", "run")
+    assert done.returncode == 2
+    assert "last.ckpt is not a whole checkpoint of weights and settings alone: it is cut off or damaged" in done.stderr
+    assert f"the newest that is whole is {run}/checkpoints/best.ckpt" in done.stderr
+
+
+def test_checkpoints_are_written_beside_their_place(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError("a file is moved from elsewhere, which copies it where that is another disk")
+
+    monkeypatch.setattr(shutil, "move", refuse)
+    assert script("fit.py", *_arguments("classifier", "--trainer.max_epochs", "1")).returncode == 0
+    assert {path.name for path in (tmp_path / "classifier/version_0/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_weights_that_are_no_numbers_are_not_saved(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "poisoned.py").write_text(
+        "import lightning.pytorch as pl, torch\n"
+        "class NanGradient(pl.Callback):\n"
+        "    def on_before_optimizer_step(self, trainer, model, optimizer):\n"
+        "        if trainer.global_step == 8:\n"
+        "            next(model.parameters()).grad.fill_(torch.nan)\n"
+    )
+    done = script("fit.py", *_arguments("classifier", "--trainer.callbacks", "[poisoned.NanGradient]"))
+    assert done.returncode == 2
+    assert "is NaN or infinite after step 9: training has diverged" in done.stderr.splitlines()[-1]
+    last = torch.load(tmp_path / "classifier/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 6
+    assert all(value.isfinite().all() for value in last["state_dict"].values() if value.is_floating_point())
+
+
+@pytest.mark.parametrize(("name", "code", "reason"), [("SIGINT", 130, "by Ctrl-C"), ("SIGTERM", 143, "by a signal")])
+def test_how_a_run_was_interrupted_is_noted(script_process: Script, tmp_path: Path, name: str, code: int, reason: str) -> None:
+    done = script_process("fit.py", *_with_fault(tmp_path, "classifier", name, 22))
+    assert done.returncode == code, done.stderr
+    state = _state(tmp_path / "classifier" / "version_0")
+    assert (state["state"], state["reason"]) == ("interrupted", reason)
+    assert "--resume classifier/version_0" in done.stdout
+
+
+def test_a_run_that_is_to_end_while_its_results_are_drawn_ends_then(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import lightning.pytorch as pl, os, signal\n"
+        "class Drawing(pl.Callback):\n"
+        "    def on_train_end(self, trainer, model):\n"
+        "        if not os.path.exists('done'):\n"
+        "            open('done', 'w').close()\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = script("fit.py", *_arguments("classifier", "--trainer.callbacks", "[slow.Drawing]"))
+    assert done.returncode == 128 + signal.SIGTERM
+    run = tmp_path / "classifier" / "version_0"
+    assert _state(run)["state"] == "interrupted"
+    assert not (run / "metrics.json").exists()
+    assert script("fit.py", "--resume", "classifier/version_0").returncode == 0
+    assert _state(run)["state"] == "finished"
+
+
+def test_a_data_module_of_ones_own_goes_on_from_the_last_epoch_that_was_over(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import lightning.pytorch as pl, torch\n"
+        "from torch.utils.data import DataLoader, TensorDataset\n"
+        "class Data(pl.LightningDataModule):\n"
+        "    num_classes, image_shape, class_names = 10, (1, 28, 28), list('0123456789')\n"
+        "    def loader(self):\n"
+        "        images = torch.rand(200, 1, 28, 28, generator=torch.Generator().manual_seed(0))\n"
+        "        return DataLoader(TensorDataset(images, torch.arange(200) % 10), batch_size=20)\n"
+        "    train_dataloader = val_dataloader = test_dataloader = loader\n"
+    )
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    kill = [{"class_path": "faulty.Fault", "init_args": {"kind": "SIGTERM", "step": 14}}]
+    few = [
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.default_root_dir",
+        ".",
+        "--trainer.max_epochs",
+        "3",
+        "--model.encoder.width",
+        "4",
+    ]
+    quick = ["--callbacks.pictures", "false", "--callbacks.board", "false", "--callbacks.save_every_n_steps", "3"]
+    arguments = ["--config", str(PROJECT / "configs" / "classifier.yaml"), "--data", "own.Data", *few, *quick]
+    assert script("fit.py", *arguments, "--name", "whole").returncode == 0
+    stopped = script("fit.py", *arguments, "--name", "cut", "--trainer.callbacks", json.dumps(kill))
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    assert torch.load(tmp_path / "cut/version_0/checkpoints/last.ckpt", weights_only=True)["global_step"] == 10
+    resumed = script("fit.py", "--resume", "cut/version_0")
+    assert resumed.returncode == 0, resumed.stderr
+    one, two = (
+        torch.load(tmp_path / f"{name}/version_0/checkpoints/last.ckpt", weights_only=True) for name in ("whole", "cut")
+    )
+    assert all(torch.equal(one["state_dict"][key], two["state_dict"][key]) for key in one["state_dict"])
 
 
 def test_what_cannot_be_gone_on_with_is_refused_in_one_line(

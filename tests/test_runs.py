@@ -51,6 +51,19 @@ def logs(tmp_path: Path, dead: int) -> Path:
     return logs
 
 
+def test_only_runs_are_listed_and_none_is_removed_that_holds_another(script: Script, logs: Path) -> None:
+    (logs / "thesis").mkdir()
+    (logs / "thesis" / "config.yaml").write_text("title: mine\n")
+    _run(logs / "a" / "version_1" / "inside", "running")
+    (logs / "a" / "version_0" / "gone").symlink_to("nowhere")
+    listed = {str(run.folder.relative_to(logs)) for run in list_runs(logs)}
+    assert "thesis" not in listed and "a/version_1/inside" in listed
+    states = ["failed", "lost", "unknown", "finished"]
+    assert script("runs.py", str(logs), "--state", *states, "--remove", "--yes").returncode == 0
+    assert (logs / "thesis" / "config.yaml").is_file() and (logs / "a" / "version_1" / "inside").is_dir()
+    assert not (logs / "a" / "version_0").exists()
+
+
 def test_each_run_has_its_state_and_its_first_score(logs: Path) -> None:
     found = {str(run.folder.relative_to(logs)): (run.state, run.score) for run in list_runs(logs)}
     assert found == {
