@@ -62,8 +62,10 @@ def put_back(run: Path | None, unless: Callable[[], bool]) -> Iterator[None]:
     except BaseException:
         if not unless() and is_main_process():
             for path, content in before.items():
-                with whole_file(path) as unfinished:
-                    unfinished.write_bytes(content)
+                with contextlib.suppress(OSError, ValueError):  # which must not hide what is wrong
+                    if not path.is_file() or path.read_bytes() != content:
+                        with whole_file(path) as unfinished:
+                            unfinished.write_bytes(content)
         raise
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from lab.writing import whole_file
 
 EVERY_ON_A_GPU = 10  # steps: to look at each would make the GPU wait
+DIVERGED = "A lower learning rate may help, or --trainer.gradient_clip_val 1; what was saved before is whole"
 
 
 class FiniteLoss(Callback):
@@ -59,10 +60,7 @@ class FiniteLoss(Callback):
             with whole_file(self.run_folder / "not_finite.json") as unfinished:
                 unfinished.write_text(json.dumps(record) + "\n", encoding="utf-8")
             found = f"; {self.run_folder / 'not_finite.json'} lists its training images"
-        raise ValueError(
-            f"the loss is {loss} in epoch {epoch}, batch {batch}{found}. A lower learning rate may help, or "
-            "--trainer.gradient_clip_val 1; what was saved before is whole"
-        )
+        raise ValueError(f"the loss is {loss} in epoch {epoch}, batch {batch}{found}. {DIVERGED}")
 
 
 def _of_all_processes(trainer: Trainer, record: dict[str, Any] | None) -> list[dict[str, Any] | None]:

@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch.nn.parameter import is_lazy
 
+from lab.callbacks.finite import DIVERGED
 from lab.writing import whole_file
 
 ASK_EVERY = 20  # steps apart the processes of several devices ask each other whether to end
@@ -140,8 +141,7 @@ class Keeper(Checkpoint):
         for name, parameter in trainer.lightning_module.named_parameters():
             if not is_lazy(parameter) and not parameter.isfinite().all():
                 raise ValueError(
-                    f"{name} is NaN or infinite after step {trainer.global_step}: training has diverged. A lower learning rate "
-                    "may help, or --trainer.gradient_clip_val 1; what was saved before is whole"
+                    f"{name} is NaN or infinite after step {trainer.global_step}: training has diverged. {DIVERGED}"
                 )
         for logger in trainer.loggers:  # what was logged before must be there too
             logger.save()
