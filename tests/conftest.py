@@ -34,10 +34,19 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
                 code = 0
             except SystemExit as stopped:
                 code = int(stopped.code or 0)
+            finally:
+                _forget(tmp_path)
         output, errors = capfd.readouterr()
         return subprocess.CompletedProcess([path, *arguments], code, output, errors)
 
     return run
+
+
+def _forget(folder: Path) -> None:
+    """Forget the modules that came from a folder, so that the next test's of the same name are not taken for them."""
+    for name, module in list(sys.modules.items()):
+        if folder in Path(getattr(module, "__file__", None) or "/").parents:
+            del sys.modules[name]
 
 
 @pytest.fixture
