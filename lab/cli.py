@@ -91,6 +91,7 @@ class LabCLI(LightningCLI):
             "--encoder_from", type=str | None, help="Checkpoint of any family whose encoder's weights to start from."
         )
         parser.add_argument("--resume", type=str | None, help="Folder of a run that was interrupted, to go on with it there.")
+        parser.add_argument("--trust", type=str | None, help="Module of classes that a run's own config may name, too.")
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
         parser.add_function_arguments(default_callbacks, "callbacks", skip={"run_folder"}, fail_untyped=False)
         for target, name in FROM_DATA.items():
@@ -184,7 +185,7 @@ class LabCLI(LightningCLI):
         except OSError as error:
             raise ValueError(f"trainer.default_root_dir {logs} cannot be written: {error.strerror}") from error
         config = self.asked_for
-        left_out = ["config", "debug", "resume", *(f"model.init_args.{target}" for target in FROM_DATA)]
+        left_out = ["config", "debug", "resume", "trust", *(f"model.init_args.{target}" for target in FROM_DATA)]
         for key in [*left_out, *(["ckpt_path"] if self.config.resume else [])]:
             config.pop(key, None)
         with whole_file(folder / "config.yaml") as unfinished:

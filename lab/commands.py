@@ -33,6 +33,7 @@ from lab.runs import (
     write_table,
     write_traceback,
 )
+from lab.trust import deny_strangers, deny_what_executes
 
 USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a command with one line
 
@@ -126,6 +127,7 @@ def _test() -> None:
     if paths:
         read_checkpoint(paths[-1])
     if not given("--config", "-c") and own_config.is_file():
+        deny_strangers(given("--trust"))
         sys.argv[1:1] = ["--config", str(own_config)]
     cli = LabCLI(suffix="_test")
     _score(cli, cli.config.ckpt_path, {})
@@ -164,7 +166,8 @@ def _run(command: Callable[[], None]) -> None:
     """Run a command of Lightning's as ``run_command`` does."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # but while training, see ``Keeper``
-    sys.path.insert(0, str(Path.cwd()))  # where a user's own classes are looked for, as with python -m
+    sys.path.append(str(Path.cwd()))  # where a user's own classes are; last, so that nothing there is taken for a library
+    deny_what_executes()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.backends.cudnn.deterministic = True  # so that the same command gives the same scores on a GPU too

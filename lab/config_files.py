@@ -4,12 +4,14 @@ import difflib
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
+from jsonargparse._util import import_object  # which keeps to what may be imported, see lab.trust
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs", "<<")
 
@@ -120,8 +122,7 @@ def keys_of_classes(entries: list[Entry]) -> set[str]:
 
 def parameters(class_path: str) -> set[str]:
     """Name the arguments of a class, with those that it passes on to its ancestors."""
-    module, _, name = class_path.rpartition(".")
-    named = getattr(importlib.import_module(module), name) if module else object
+    named = import_object(class_path) if "." in class_path else object
     classes = inspect.getmro(named) if inspect.isclass(named) else (named,)
     makers = [maker.__init__ if inspect.isclass(maker) else maker for maker in classes if maker is not object]
     parameters = [p for maker in makers for p in inspect.signature(maker).parameters.values()]
@@ -136,12 +137,12 @@ def public_names(module: str) -> list[str]:
 
 def broken_module(class_path: str) -> str:
     """Say why the module of a class path cannot be imported, where that is so."""
-    module = class_path.rpartition(".")[0]
     try:
-        if re.fullmatch(r"[\w.]+", module):
-            importlib.import_module(module)
+        if re.fullmatch(r"\w+(\.\w+)+", class_path):
+            import_object(class_path)
     except ImportError:
         return ""
     except Exception as error:
-        return f"{class_path} cannot be imported: {type(error).__name__}: {error}"
+        if class_path.rpartition(".")[0] not in sys.modules:
+            return f"{class_path} cannot be imported: {type(error).__name__}: {error}"
     return ""

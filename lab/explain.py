@@ -177,6 +177,14 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
 
 
+def _denied(complaint: Complaint, found: re.Match[str]) -> str:
+    path, entry = found.groups()
+    if entry != "*":
+        return f"a config must not name {path}, which runs commands or changes files{complaint.place(path)}"
+    module = path.rpartition(".")[0]
+    return f"{path} is not of lab, PyTorch or Lightning; if you trust it: --trust {module}{complaint.place(path)}"
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     """Name the nearest of what is known, whatever the case, or what there is, where that is not too much to read."""
     by_lower = {other.lower(): other for other in known}
@@ -187,6 +195,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 KINDS: tuple[tuple[str, Callable[[Complaint, re.Match[str]], str]], ...] = (
+    (r"Importing '([\w.]+)' is not allowed, denied by the '([\w.*]+)'", _denied),
     (r"unrecognized arguments: (--)?([^\s=]+)", _unrecognized),
     (r"argument (?:-\w/)?(--[\w.]+): expected one argument", _without_value),
     (r"(?:Group '([\w.]+)' does not accept option|Option) '([\w.]+)'", _unknown_key),

@@ -1,7 +1,6 @@
 """Mistakes in a config that the parser lets through: nulls where there must be a value, unknown keys that hold nothing."""
 
 import difflib
-import importlib
 import inspect
 import types
 import typing
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jsonargparse import Namespace
+from jsonargparse._util import import_object
 
 from lab.config_files import Entry
 
@@ -44,10 +44,7 @@ def _arguments(
 ) -> Iterator[tuple[str, Any, Callable[..., Any] | None]]:
     """List each key, what it is and what takes it, without class_path and init_args."""
     if isinstance(values.get("class_path"), str):
-        module, _, name = values.class_path.rpartition(".")
-        yield from _arguments(
-            values.get("init_args") or Namespace(), key, getattr(importlib.import_module(module), name, None), makers
-        )
+        yield from _arguments(values.get("init_args") or Namespace(), key, import_object(values.class_path), makers)
         return
     for name, value in vars(values).items():
         dotted = f"{key}.{name}".lstrip(".")

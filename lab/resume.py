@@ -14,6 +14,7 @@ from lab.models import read_checkpoint
 from lab.options import given
 from lab.run_list import is_alive, read_record
 from lab.runs import is_main_process
+from lab.trust import deny_strangers
 from lab.writing import whole_file
 
 
@@ -32,6 +33,7 @@ def go_on_with() -> Path | None:
     run = Path(named[-1]).resolve()
     if not (run / "config.yaml").is_file():
         raise ValueError(f"--resume {named[-1]}: that is no run, it has no config.yaml")
+    deny_strangers(given("--trust"))
     if not is_main_process() and given("--config", "-c") == [str(run / "config.yaml")]:
         return run  # started by the main process, with a command line to which all has been added
     if given("--config", "-c"):

@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from lab.trust import trust_options_of
 from lab.writing import json_text, whole_file
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -128,10 +129,10 @@ def print_next(run_folder: Path, record: dict[str, Any]) -> None:
         ((name, score),) = record["best_score"].items()
         console.print(f"best checkpoint: {checkpoint}, of epoch {record['best_epoch']} with {name} {score:.4f}\n\nnext:")
         console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
-        console.print(f"  python {_short(PROJECT / 'scripts' / 'report.py')} {_short(run_folder)}")
-        console.print(f"  python {_short(PROJECT / 'scripts' / 'test.py')} --ckpt_path {checkpoint}")
-        script = "verify.py" if "test/pair_accuracy" in record else "predict.py"
-        console.print(f"  python {_short(PROJECT / 'scripts' / script)} {checkpoint} a.png b.png")
+        console.print(f"  {_script('report.py')} {_short(run_folder)}")
+        console.print(f"  {_script('test.py')} --ckpt_path {checkpoint}{trust_options_of(run_folder)}")
+        use = _script("verify.py" if "test/pair_accuracy" in record else "predict.py")
+        console.print(f"  {use} {checkpoint} a.png b.png{trust_options_of(run_folder, 'model')}")
 
 
 def print_interrupted(run_folder: Path) -> None:
@@ -140,12 +141,15 @@ def print_interrupted(run_folder: Path) -> None:
     if not last.is_file():
         console.print(f"interrupted before the first epoch was over; {_short(run_folder)} has no checkpoint to go on from")
         return
-    script = _short(PROJECT / "scripts" / "fit.py")
-    console.print(f"interrupted; to go on:\n  python {script} --resume {_short(run_folder)}")
+    console.print(f"interrupted; to go on:\n  {_script('fit.py')} --resume {_short(run_folder)}{trust_options_of(run_folder)}")
 
 
 def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
+
+
+def _script(name: str) -> str:
+    return f"python {_short(PROJECT / 'scripts' / name)}"
 
 
 def _short(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonargparse._common import parsing_settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: one thread for each of several processes
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,6 +30,8 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
             context.chdir(tmp_path)
             context.setattr(sys, "argv", [path, *arguments])
             context.setattr(sys, "path", list(sys.path))
+            for setting in ("import_path_verdicts", "import_paths_enforced"):  # which end with a process
+                context.setitem(parsing_settings, setting, parsing_settings[setting])
             try:
                 runpy.run_path(path, run_name="__main__")
                 code = 0

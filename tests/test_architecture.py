@@ -16,17 +16,18 @@ MAY_IMPORT = {
     "config_files": set(),
     "explain": {"config_files"},
     "refusals": set(),
-    "resume": {"models", "options", "run_list", "runs", "writing"},
+    "resume": {"models", "options", "run_list", "runs", "trust", "writing"},
     "options": set(),
     "overlooked": {"config_files"},
-    "runs": {"writing"},
+    "runs": {"trust", "writing"},
+    "trust": set(),
     "writing": set(),
     "run_list": set(),
     "check_command": {"arguments", "data", "writing"},
     "runs_command": {"arguments", "run_list", "runs", "writing"},
     "configuration": set(),
     "arguments": set(),
-    "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
+    "report": {"report", "arguments", "configuration", "plots", "runs", "trust", "writing"},
     "demo": {"apply", "arguments", "data", "demo"},
     "preflight": {"config_files", "models", "runs"},
     "cli": {
@@ -44,7 +45,7 @@ MAY_IMPORT = {
         "resume",
         "writing",
     },
-    "commands": {"arguments", "callbacks", "cli", "models", "options", "resume", "runs"},
+    "commands": {"arguments", "callbacks", "cli", "models", "options", "resume", "runs", "trust"},
 }
 
 

@@ -127,7 +127,7 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
     encoder = checkpoint["hyper_parameters"]["encoder"]
     assert encoder == {"class_path": "mine.Net", "init_args": {"units": 6, "image_shape": [1, 28, 28]}}
     assert checkpoint["state_dict"]["head.weight"].shape == (4, 6)
-    tested = script("test.py", "--ckpt_path", str(run / "checkpoints" / "best.ckpt"))
+    tested = script("test.py", "--ckpt_path", str(run / "checkpoints" / "best.ckpt"), "--trust", "mine")
     assert tested.returncode == 0, tested.stderr
 
     # A network that asks nothing about the images is told nothing; lazy layers find out by themselves.
@@ -136,7 +136,7 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
     checkpoint = torch.load(tmp_path / "runs/mine/version_1/checkpoints/best.ckpt", weights_only=True)
     assert checkpoint["hyper_parameters"]["encoder"] == {"class_path": "mine.SmallNet"}
     assert checkpoint["state_dict"]["encoder.layer.weight"].shape == (6, 784)
-    tested = script("test.py", "--ckpt_path", "runs/mine/version_1/checkpoints/best.ckpt")
+    tested = script("test.py", "--ckpt_path", "runs/mine/version_1/checkpoints/best.ckpt", "--trust", "mine")
     assert tested.returncode == 0, tested.stderr
     done = script(
         "fit.py", "--config", "mine.yaml", *TINY, "--model.encoder", "mine.ShapeNet", "--model.embedding_size", "null"

@@ -129,7 +129,7 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_never_had_been(
         assert (_state(run)["state"], _state(run)["reason"]) == ("interrupted", "by a signal")
         steps = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
         assert steps == step
-    resumed = script("fit.py", "--resume", f"{name}/version_0")
+    resumed = script("fit.py", "--resume", f"{name}/version_0", "--trust", "faulty")
     assert resumed.returncode == 0, resumed.stderr
     assert _state(run)["state"] == "finished"
     assert [path.name for path in run.parent.iterdir()] == ["version_0"]
@@ -144,7 +144,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_never_had_been(
     run = tmp_path / "triplet" / "version_0"
     assert _state(run)["state"] == "running"
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 21
-    resumed = script("fit.py", "--resume", "triplet/version_0")
+    resumed = script("fit.py", "--resume", "triplet/version_0", "--trust", "faulty")
     assert resumed.returncode == 0, resumed.stderr
     _assert_same(run, uninterrupted["triplet"])
 
@@ -155,7 +155,7 @@ def test_a_run_goes_on_from_its_best_epoch_where_that_is_asked_for(
     arguments = _with_fault(tmp_path, "classifier", "exception", 40)
     assert "a callback failed" in script("fit.py", *arguments).stderr
     best = "classifier/version_0/checkpoints/best.ckpt"
-    resumed = script("fit.py", "--resume", "classifier/version_0", "--ckpt_path", best)
+    resumed = script("fit.py", "--resume", "classifier/version_0", "--ckpt_path", best, "--trust", "faulty")
     assert resumed.returncode == 0, resumed.stderr
     _assert_same(tmp_path / "classifier" / "version_0", uninterrupted["classifier"])
 
@@ -281,7 +281,7 @@ def test_a_run_that_is_to_end_while_its_results_are_drawn_ends_then(script: Scri
     run = tmp_path / "classifier" / "version_0"
     assert _state(run)["state"] == "interrupted"
     assert not (run / "metrics.json").exists()
-    assert script("fit.py", "--resume", "classifier/version_0").returncode == 0
+    assert script("fit.py", "--resume", "classifier/version_0", "--trust", "slow").returncode == 0
     assert _state(run)["state"] == "finished"
 
 
@@ -314,7 +314,7 @@ def test_a_data_module_of_ones_own_goes_on_from_the_last_epoch_that_was_over(scr
     stopped = script("fit.py", *arguments, "--name", "cut", "--trainer.callbacks", json.dumps(kill))
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
     assert torch.load(tmp_path / "cut/version_0/checkpoints/last.ckpt", weights_only=True)["global_step"] == 10
-    resumed = script("fit.py", "--resume", "cut/version_0")
+    resumed = script("fit.py", "--resume", "cut/version_0", "--trust", "own", "--trust", "faulty")
     assert resumed.returncode == 0, resumed.stderr
     one, two = (
         torch.load(tmp_path / f"{name}/version_0/checkpoints/last.ckpt", weights_only=True) for name in ("whole", "cut")
