@@ -56,7 +56,8 @@ def test_every_picture_that_is_broken_is_named(good: Path) -> None:
     assert broken.keys() == {"empty.jpg", "text.png", "cut.jpg", "bomb.png", "gone.png"}
     assert "it is empty" in broken["empty.jpg"]
     assert "more than the 100,000,000 allowed" in broken["bomb.png"]
-    assert [found.kind for found in checked.findings if found.kind != "broken"] == ["not supported"]
+    assert [found.kind for found in checked.findings if found.kind != "broken"] == ["not supported", "loop"]
+    assert checked.findings[-1].message.startswith(f"{ant / 'loop'} leads back to {good}")
     assert checked.counts["train"]["ant"] == 5
 
 
@@ -71,6 +72,18 @@ def test_what_may_not_be_read_is_named(good: Path, open_path: Path) -> None:
         findings = {finding.kind: finding for finding in check_folder(folder).findings}
     assert findings["unreadable"].message == f"{bees} cannot be read: Permission denied"
     assert findings["unreadable"].severity == "error"
+    inside = _picture(bees / "more" / "one.png", 700).parent
+    with forbidden(inside, 0):
+        checked = check_folder(folder)
+    assert [finding.message for finding in checked.findings] == [f"{inside} cannot be read: Permission denied"]
+    assert checked.counts["train"]["über bee"] == 4  # the rest of its class is looked at
+
+
+def test_pictures_beside_the_folders_of_classes_are_named(good: Path) -> None:
+    strays = [_picture(good / "stray.png", 800), _picture(good / "train" / "another.png", 801)]
+    found = check_folder(good).findings
+    assert [(finding.severity, finding.kind) for finding in found] == [("warning", "stray")] * 2
+    assert all(any(str(stray) in finding.message for finding in found) for stray in strays)
 
 
 def test_a_class_with_one_picture_an_empty_one_and_a_rare_one_are_named(good: Path) -> None:
@@ -94,6 +107,14 @@ def test_copies_leaks_and_pictures_with_two_labels_are_told_apart(good: Path) ->
     assert "one picture in test and train" in findings["leak"]
     assert str(ant) in findings["leak"]
     assert "the same.bmp" in findings["leak"]
+
+
+def test_a_leak_under_another_label_is_named_as_both(good: Path) -> None:
+    ant = good / "train" / "ant" / "photo 0 ä.png"
+    shutil.copy(ant, good / "test" / "über bee" / "again.png")
+    findings = {found.kind: found.message for found in check_folder(good).findings}
+    assert findings.keys() == {"leak", "two labels"}
+    assert all(str(ant) in message and "again.png" in message for message in findings.values())
 
 
 def test_one_class_is_an_error_and_the_command_says_so_by_its_exit_code(tmp_path: Path, script: Script) -> None:

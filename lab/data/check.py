@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.data.layout import NOT_READ, find_classes, list_files
+from lab.data.layout import NOT_READ, find_classes, list_beside, list_files, list_loops
 from lab.data.pictures import ENDINGS, decode
 
 Severity = Literal["error", "warning"]
@@ -51,14 +51,14 @@ def check_folder(folder: Path) -> Checked:
     counts: dict[str, dict[str, int]] = {}
     places: dict[str, list[tuple[str, str, Path]]] = defaultdict(list)  # split, class and file by what is to be seen
     splits = find_classes(folder)
+
+    def unreadable(error: OSError) -> None:
+        findings.append(Finding("error", "unreadable", f"{error.filename} cannot be read: {error.strerror}"))
+
     for split, classes in splits.items():
         counts[split] = {}
         for name, inside in classes.items():
-            try:
-                files = list_files(inside)
-            except OSError as error:
-                findings.append(Finding("error", "unreadable", f"{inside} cannot be read: {error.strerror}"))
-                continue
+            files = list_files(inside, unreadable)
             findings += [
                 Finding("error", "not supported", f"{path}: convert {path.suffix} to JPEG or PNG")
                 for path in files
@@ -71,9 +71,31 @@ def check_folder(folder: Path) -> Checked:
             counts[split][name] = len(whole)
             for path, digest in whole:
                 places[digest].append((split, name, path))
+    findings += [
+        Finding("warning", "loop", f"{link} leads back to {link.resolve()}, in which it lies, and is not gone into")
+        for link in list_loops(folder)
+    ]
+    findings += [found for parent in {folder, *_parents(splits)} for found in _about_strays(parent)]
     findings += _about_classes(counts, splits)
     findings += [finding for alike in places.values() if len(alike) > 1 for finding in _about_copies(alike)]
     return Checked(counts, sorted(findings, key=lambda found: (found.severity, found.kind, found.message)))
+
+
+def _parents(splits: dict[str, dict[str, Path]]) -> list[Path]:
+    return [path.parent for classes in splits.values() for path in classes.values()]
+
+
+def _about_strays(folder: Path) -> list[Finding]:
+    """Say which pictures lie beside the folders of classes."""
+    strays = list_beside(folder)
+    if not strays:
+        return []
+    message = f"{len(strays)} beside the folders in {folder}, of no class, so that nothing uses them: {_named(strays)}"
+    return [Finding("warning", "stray", message)]
+
+
+def _named(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths[:4])) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
 
 
 def _look_at(paths: Iterable[Path]) -> list[tuple[Path, str, bool]]:
@@ -117,17 +139,15 @@ def _about_classes(counts: dict[str, dict[str, int]], splits: dict[str, dict[str
 
 def _about_copies(alike: list[tuple[str, str, Path]]) -> list[Finding]:
     """Say what is wrong with pictures that look the same."""
-    names = ", ".join(str(path) for _, _, path in alike[:4]) + (f" and {len(alike) - 4} more" if len(alike) > 4 else "")
+    names = _named([path for _, _, path in alike])
     splits, classes = {split for split, _, _ in alike}, {name for _, name, _ in alike}
+    found = []
     if len(classes) > 1:
-        return [Finding("warning", "two labels", f"one picture in {len(classes)} classes: {names}")]
+        found.append(Finding("warning", "two labels", f"one picture in {len(classes)} classes: {names}"))
     if len(splits) > 1 and "train" in splits:
-        return [
-            Finding(
-                "warning", "leak", f"one picture in {' and '.join(sorted(splits))}, so that its score means nothing: {names}"
-            )
-        ]
-    return [
+        message = f"one picture in {' and '.join(sorted(splits))}, so that its score means nothing: {names}"
+        found.append(Finding("warning", "leak", message))
+    return found or [
         Finding(
             "warning", "copies", f"one picture {len(alike)} times: {names}; where a part is held out to test, it may be in both"
         )

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,9 +63,30 @@ def list_pictures(folder: Path) -> list[PictureFile]:
     return sorted(_picture_file(path, folder) for path in pictures)
 
 
-def list_files(folder: Path) -> list[Path]:
-    """Return what is no folder in a folder and below, but for what is hidden; each folder is gone into once."""
-    return list(_files(folder, set()))
+def list_files(folder: Path, unreadable: Callable[[OSError], None] | None = None) -> list[Path]:
+    """Return what is no folder in a folder and below, but for what is hidden; each folder is gone into once.
+
+    Args:
+        folder: the folder.
+        unreadable: is told of each folder that cannot be read, and the rest is listed; None to raise.
+    """
+    return list(_files(folder, set(), unreadable))
+
+
+def list_beside(folder: Path) -> list[Path]:
+    """Return the pictures that lie in a folder itself, not below it."""
+    return [path for path, is_folder in _visible(folder) if not is_folder and path.suffix.lower() in ENDINGS]
+
+
+def list_loops(folder: Path) -> list[Path]:
+    """Return the links below a folder that lead back to a folder in which they lie, and are not gone into."""
+    found = []
+    for where, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(where).resolve()
+        links = [Path(where, name) for name in folders if Path(where, name).is_symlink()]
+        found += [link for link in links if link.resolve() in (here, *here.parents)]
+    return found
 
 
 def _picture_file(path: Path, folder: Path) -> PictureFile:
@@ -82,16 +103,24 @@ def _subfolders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path, is_folder in _visible(folder) if is_folder}
 
 
-def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:
+def _files(folder: Path, seen: set[Path], unreadable: Callable[[OSError], None] | None) -> Iterator[Path]:
     """Yield what is no folder in a folder and below, going into each folder once, by whatever links it can be reached."""
     real = folder.resolve()
-    if real not in seen:
-        seen.add(real)
-        for path, is_folder in _visible(folder):
-            if is_folder:
-                yield from _files(path, seen)
-            else:
-                yield path
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        inside = list(_visible(folder))
+    except OSError as error:
+        if unreadable is None:
+            raise
+        unreadable(error)
+        return
+    for path, is_folder in inside:
+        if is_folder:
+            yield from _files(path, seen, unreadable)
+        else:
+            yield path
 
 
 def _visible(folder: Path) -> Iterator[tuple[Path, bool]]:

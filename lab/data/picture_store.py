@@ -58,7 +58,7 @@ def decode_all(
                 elif not broken:  # else there will be no store, and the rest are only looked through
                     file.write(picture.numpy().tobytes())
         if broken:
-            more = [f"and {len(broken) - 3} more"] if len(broken) > 3 else []
+            more = [f"and {len(broken) - 3} more: scripts/check_data.py names all"] if len(broken) > 3 else []
             raise ValueError(
                 f"{len(broken)} of {len(paths)} pictures are to be mended or removed: {'; '.join(broken[:3] + more)}"
             )
