@@ -126,11 +126,20 @@ def _test() -> None:
     own_config = Path(paths[-1]).parent.parent / "config.yaml" if paths else Path()
     if paths:
         read_checkpoint(paths[-1])
-    if not given("--config", "-c") and own_config.is_file():
+    if not given("--config", "-c") and paths:
+        if not own_config.is_file():
+            raise ValueError(f"{paths[-1]} lies in no run's folder, whose config would say what to test on: add --config FILE")
         deny_strangers(given("--trust"))
         sys.argv[1:1] = ["--config", str(own_config)]
     cli = LabCLI(suffix="_test")
-    _score(cli, cli.config.ckpt_path, {})
+    note_state(cli.run_folder, "running")
+    try:
+        _score(cli, cli.config.ckpt_path, {})
+    except BaseException:
+        if is_main_process():
+            discard_run_folder(cli.run_folder)
+        raise
+    note_state(cli.run_folder, "finished")
 
 
 def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **facts: Any) -> None:

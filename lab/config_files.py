@@ -14,6 +14,8 @@ import yaml
 from jsonargparse._util import import_object  # which keeps to what may be imported, see lab.trust
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs", "<<")
+NO_KEYS = ("config", "debug", "resume", "trust")  # but options of the command line
+TAGS = {*yaml.SafeLoader.yaml_constructors, "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
     seen: dict[str, int] = {}
     if node in above:
         raise ValueError(f"{path}:{node.start_mark.line + 1} holds itself")
+    if node.tag not in TAGS:
+        raise ValueError(f"{path}:{node.start_mark.line + 1} has the tag {node.tag}, which a config cannot have")
     if isinstance(node, yaml.SequenceNode):
         for part in node.value:
             yield from _entries(part, path, prefix, (*above, node))
@@ -95,12 +99,14 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
 
 
 def check_groups(entries: list[Entry], groups: list[str]) -> None:
-    """Refuse anything but keys and values for a key that must hold some.
+    """Refuse anything but keys and values for a key that must hold some, and what is asked for on the command line alone.
 
     Raises:
         ValueError: naming the key and its place.
     """
     for entry in entries:
+        if entry.key in NO_KEYS:
+            raise ValueError(f"{entry.key} is given on the command line, as --{entry.key}, not in {entry.path}:{entry.line}")
         if entry.key in groups and entry.kind not in ("mapping", "nothing") and not entry.value.endswith((".yaml", ".yml")):
             given = f"not be {entry.value}" if entry.value else "or be left out"
             raise ValueError(f"{entry.key} must hold keys and values, {given} ({entry.path}:{entry.line})")
@@ -138,7 +144,7 @@ def public_names(module: str) -> list[str]:
 def broken_module(class_path: str) -> str:
     """Say why the module of a class path cannot be imported, where that is so."""
     try:
-        if re.fullmatch(r"\w+(\.\w+)+", class_path):
+        if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", class_path):
             import_object(class_path)
     except ImportError:
         return ""

@@ -107,6 +107,9 @@ def _not_importable(complaint: Complaint, found: re.Match[str]) -> str:
 def _missing_arguments(complaint: Complaint, found: re.Match[str]) -> str:
     path = complaint.path
     if not path:
+        null = any(entry.key == found[1] and entry.value == "null" for entry in complaint.entries)
+        if null or any(re.fullmatch(rf"--{re.escape(found[1])}(=null)?", argument) for argument in complaint.arguments):
+            return f"{found[1]} cannot be null: it must name a class{complaint.place(found[1])}"
         return f"{found[0].strip()}: name a config, such as --config configs/triplet.yaml"
     class_path = re.findall(r"class_path='([\w.]+)'", complaint.message.split("Given value", 1)[-1])
     inner = re.findall(r"given class_path '([\w.]+)'", complaint.message)
@@ -123,7 +126,10 @@ def _several_classes(complaint: Complaint, found: re.Match[str]) -> str:
 def _wrong_class(complaint: Complaint, found: re.Match[str]) -> str:
     given = re.search(r"Import path ([\w.]+) does|Expected a path but (\S+) either|Given value: (\S+)", complaint.message)
     named = next(filter(None, given.groups())) if given else "it"
-    return f"{complaint.path} must be a {found[1]}, which {named} is not{complaint.place(complaint.path)}"
+    rooms = complaint.classes_of.items()
+    fits = [key for key, modules in rooms for module in modules if named.rpartition(".")[2] in public_names(module)]
+    advice = f"; it may be one for {fits[0]!r}" if fits else ""
+    return f"{complaint.path} must be a {found[1]}, which {named} is not{advice}{complaint.place(complaint.path)}"
 
 
 def _no_class_path(complaint: Complaint, found: re.Match[str]) -> str:
@@ -172,6 +178,8 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     broken = broken_module(value[1]) if value else ""
     if broken:
         return f"{complaint.path}: {broken}{complaint.place(complaint.path)}"
+    if complaint.path in ("data", "model"):
+        return f"{complaint.path} must name a class, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
     allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
     allowed = allowed.replace("Sequence", "list").replace("list", "a list as '[a, b]'")
     return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"

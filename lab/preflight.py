@@ -11,6 +11,11 @@ from lab.config_files import Entry
 from lab.models import Family, check_checkpoint, check_learning_rate, check_needs, check_resume, rehearse, warm_start
 from lab.runs import is_main_process
 
+LEAST = {  # that a number of the trainer's can be
+    **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch"), 1),
+    **dict.fromkeys(("gradient_clip_val", "log_every_n_steps", "min_epochs", "min_steps"), 0),
+}
+
 
 def check_filled_in(keys: list[str], entries: list[Entry], arguments: list[str]) -> None:
     """Refuse values for keys that are filled in from the data, which would have no effect.
@@ -31,15 +36,20 @@ def check_settings(config: Any) -> None:
         ValueError: naming the key.
     """
     seed, devices = config.seed_everything, config.trainer.devices
-    if seed is None or (not isinstance(seed, bool) and not 0 <= seed < 2**32):
-        raise ValueError(f"seed_everything must be from 0 to {2**32 - 1}, not {seed}")
+    if seed is None or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything must be a whole number from 0 to {2**32 - 1}, not {seed}")
     available = max(os.cpu_count() or 1, torch.cuda.device_count())
     if str(devices).isdigit() and int(devices) > available:
         raise ValueError(f"trainer.devices {devices} is more than the {available} that this machine has")
     if config.trainer.limit_train_batches == 0:
         raise ValueError("trainer.limit_train_batches 0 leaves nothing to train on")
-    if config.trainer.accumulate_grad_batches < 1:
-        raise ValueError(f"trainer.accumulate_grad_batches must be 1 or more, not {config.trainer.accumulate_grad_batches}")
+    for name, least in LEAST.items():
+        number = config.trainer[name]
+        if number is not None and not number >= least:
+            raise ValueError(f"trainer.{name} must be {least} or more, not {number}")
+    interval = config.trainer.val_check_interval  # in Lightning 2.6, checkpoints and early stopping fail with a time
+    if interval is not None and (not isinstance(interval, int | float) or interval == 0):
+        raise ValueError(f"trainer.val_check_interval must be a share of an epoch or a number of steps, not {interval}")
     if config.trainer.max_epochs == 0 or config.trainer.max_steps == 0:
         raise ValueError("trainer.max_epochs 0 and trainer.max_steps 0 train nothing; scripts/test.py scores a checkpoint")
     if config.callbacks.patience < 0:

@@ -32,7 +32,12 @@ def go_on_with() -> Path | None:
         return None
     run = Path(named[-1]).resolve()
     if not (run / "config.yaml").is_file():
-        raise ValueError(f"--resume {named[-1]}: that is no run, it has no config.yaml")
+        above = next((folder for folder in run.parents[:2] if (folder / "config.yaml").is_file()), None)
+        advice = f"; name the folder of the run, {above}" if above else ""
+        raise ValueError(f"--resume {named[-1]}: that is no run, it has no config.yaml{advice}")
+    if not given("--ckpt_path") and not any((run / "checkpoints").glob("*.ckpt")):
+        again = f"start it again by fit.py --config {run / 'config.yaml'}"
+        raise ValueError(f"--resume {named[-1]}: it has no checkpoint to go on from; {again}")
     deny_strangers(given("--trust"))
     if not is_main_process() and given("--config", "-c") == [str(run / "config.yaml")]:
         return run  # started by the main process, with a command line to which all has been added
@@ -75,8 +80,6 @@ def _last_checkpoint(run: Path) -> Path:
     """Return ``last.ckpt``, or say which is the newest of the others that are whole."""
     last = run / "checkpoints" / "last.ckpt"
     others = sorted((run / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-    if not others:
-        raise ValueError(f"{run} has no checkpoint to go on from: start it again by fit.py --config {run / 'config.yaml'}")
     try:
         read_checkpoint(last)
     except ValueError as error:

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,13 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         (["--trainer.max_epochs", "0"], "trainer.max_epochs 0 and trainer.max_steps 0 train nothing"),
         (["--data.augmentation.saturation", "0.3"], "data.augmentation.saturation has no effect on grey images"),
         (["--name", "../elsewhere"], "name must be that of a folder"),
-        (["--seed_everything", "-1"], "seed_everything must be from 0 to 4294967295, not -1"),
+        (["--seed_everything", "-1"], "seed_everything must be a whole number from 0 to 4294967295, not -1"),
+        (["--seed_everything", "false"], "seed_everything must be a whole number from 0 to 4294967295, not False"),
+        (["--trainer.gradient_clip_val", "-1"], "trainer.gradient_clip_val must be 0 or more, not -1"),
+        (["--trainer.check_val_every_n_epoch", "0"], "trainer.check_val_every_n_epoch must be 1 or more, not 0"),
+        (["--trainer.val_check_interval", "0"], "trainer.val_check_interval must be a share of an epoch or a number of steps"),
+        (["--trainer.val_check_interval", "00:00:01:00"], "trainer.val_check_interval must be a share of an epoch or a number"),
+        (["--trainer.max_epochs", "-1"], "model.scheduler needs to know when training ends: set trainer.max_epochs"),
     ],
 )
 def test_a_mistake_that_only_the_trainer_or_a_first_batch_shows_leaves_no_run_behind(
@@ -267,6 +274,23 @@ def test_resuming_goes_on_where_the_run_was_stopped(script: Script, tmp_path: Pa
     ]
     assert ends[0].keys() == ends[1].keys()
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_checkpoint_without_its_run_is_tested_by_a_config_that_is_named(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    assert script("fit.py", "--config", config, *TINY, *SMALL_DIGITS).returncode == 0
+    shutil.copy(tmp_path / "runs/classifier/version_0/checkpoints/best.ckpt", tmp_path / "copied.ckpt")
+    alone = script("test.py", "--ckpt_path", "copied.ckpt")
+    assert alone.returncode == 2
+    assert "copied.ckpt lies in no run's folder, whose config would say what to test on: add --config FILE" in alone.stderr
+    tested = script("test.py", "--ckpt_path", "copied.ckpt", "--config", config, *TINY, *SMALL_DIGITS)
+    assert tested.returncode == 0, tested.stderr
+    assert _json(tmp_path / "runs/classifier_test/version_0/state.json")["state"] == "finished"
+    again = script("fit.py", "--resume", "runs/classifier_test/version_0")
+    assert "it has no checkpoint to go on from" in again.stderr
+    within = script("fit.py", "--resume", "runs/classifier/version_0/checkpoints/last.ckpt")
+    assert "that is no run, it has no config.yaml; name the folder of the run, " in within.stderr
+    assert within.stderr.strip().endswith("classifier/version_0")
 
 
 def test_default_callbacks_are_switched_off_by_name(script: Script, tmp_path: Path) -> None:

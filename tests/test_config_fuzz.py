@@ -136,10 +136,11 @@ def _check(keys: dict[str, list[str]], script: Script, tmp_path: Path, monkeypat
         for name in reversed(key.split(".")):
             written = {name: written}
         (tmp_path / "odd.yaml").write_text(yaml.safe_dump(written, allow_unicode=True), encoding="utf-8")
-        arguments = ["--config", "odd.yaml"]
+        arguments, as_typed = ["--config", "odd.yaml"], None
     else:
         dumped = yaml.safe_dump(value, default_flow_style=True, width=1_000)
-        arguments = [f"--{key}={dumped.strip().removesuffix('...').strip()}"]
+        as_typed = dumped.strip().removesuffix("...").strip()
+        arguments = [f"--{key}={as_typed}"]
     made: list[LabCLI] = []
     train = commands._train_and_score
 
@@ -154,7 +155,8 @@ def _check(keys: dict[str, list[str]], script: Script, tmp_path: Path, monkeypat
         monkeypatch.setattr(commands, "_train_and_score", train)
     assert not (tmp_path / "attacked").exists()
     if done.returncode == 0:
-        assert _is_as_written(_taken(made[0].config, key), value), arguments
+        taken = _taken(made[0].config, key)
+        assert taken == as_typed or _is_as_written(taken, value), arguments
     else:
         assert done.returncode == 2
         errors = [line for line in done.stderr.splitlines() if line]

@@ -29,6 +29,8 @@ def optimizer_and_schedule(
         return optimizer
     takes_steps = "total_steps" in inspect.signature(made_by(make_scheduler)).parameters
     options = {"total_steps": model.trainer.estimated_stepping_batches} if takes_steps else {}
+    if options and math.isinf(options["total_steps"]):
+        raise ValueError("model.scheduler needs to know when training ends: set trainer.max_epochs, or model.scheduler null")
     scheduler = make_scheduler(optimizer, **options)
     schedule = {"scheduler": scheduler, "interval": "step" if takes_steps else "epoch"}
     return {"optimizer": optimizer, "lr_scheduler": {**schedule, "monitor": getattr(scheduler, "monitor", "val/loss")}}
