@@ -1,6 +1,7 @@
 """What the scripts do."""
 
 import logging
+import re
 import signal
 import sys
 import threading
@@ -36,17 +37,19 @@ from lab.runs import (
 from lab.trust import deny_strangers, deny_what_executes
 
 USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a command with one line
+# How gloo and NCCL say, each at length, that a process does not answer.
+OTHER_ENDED = re.compile(r"Connection (closed|reset) by peer|remote process exited|Broken pipe.*gloo", re.IGNORECASE)
 
 
-class FirstStep(Callback):
-    """Knows whether a step was taken, and when the last epoch was over, before anything was drawn."""
+class Milestones(Callback):
+    """What a run has come by: its first step, and the time when its last epoch was over, before anything was drawn."""
 
-    was_taken = False
+    has_stepped = False
     ended = 0.0
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Note that a step was taken."""
-        self.was_taken = True
+        self.has_stepped = True
 
     def on_train_epoch_end(self, *_: Any) -> None:
         """Note the time."""
@@ -64,17 +67,17 @@ def test() -> None:
 
 
 def _fit() -> None:
-    run, first_step = go_on_with(), FirstStep()
-    with put_back(run, unless=lambda: first_step.was_taken):
-        _fit_in(LabCLI(run_folder=run), first_step)
+    run, milestones = go_on_with(), Milestones()
+    with put_back(run, unless=lambda: milestones.has_stepped):
+        _fit_in(LabCLI(run_folder=run), milestones)
 
 
-def _fit_in(cli: LabCLI, first_step: FirstStep) -> None:
+def _fit_in(cli: LabCLI, milestones: Milestones) -> None:
     note_state(cli.run_folder, "running")
     try:
-        _train_and_score(cli, first_step)
+        _train_and_score(cli, milestones)
     except BaseException as error:
-        if cli.trainer.is_global_zero and not first_step.was_taken and cli.config.resume is None:
+        if cli.trainer.is_global_zero and not milestones.has_stepped and cli.config.resume is None:
             discard_run_folder(cli.run_folder)
         elif isinstance(error, KeyboardInterrupt | SystemExit):
             by_hand = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
@@ -84,31 +87,39 @@ def _fit_in(cli: LabCLI, first_step: FirstStep) -> None:
             if by_hand:
                 raise KeyboardInterrupt from error  # of which Lightning makes an exit
         else:
-            note_state(cli.run_folder, "failed", f"{type(error).__name__}: {error}")
+            words = _words(error)
+            note_state(cli.run_folder, "failed", words)
             if isinstance(error, Exception) and not isinstance(error, USER_ERRORS) and is_main_process():
                 where = f"{write_traceback(cli.run_folder, error)} shows" if cli.run_folder else "--debug shows"
                 epoch = cli.trainer.current_epoch + 1
-                raise ValueError(f"failed in epoch {epoch}: {type(error).__name__}: {error} ({where} where)") from error
+                raise ValueError(f"failed in epoch {epoch}: {words} ({where} where)") from error
         raise
     note_state(cli.run_folder, "finished")
 
 
-def _train_and_score(cli: LabCLI, first_step: FirstStep) -> None:
+def _words(error: BaseException) -> str:
+    if OTHER_ENDED.search(str(error)):
+        return "another process of this run has ended, whose error stands above or in its own log"
+    return f"{type(error).__name__}: {error}"
+
+
+def _train_and_score(cli: LabCLI, milestones: Milestones) -> None:
     started = time.perf_counter()
-    num, size = cli.trainer.world_size, getattr(cli.datamodule, "batch_size", None)
+    num, of_a_batch = cli.trainer.world_size, getattr(cli.datamodule, "episodes", None) or cli.datamodule
+    size = getattr(of_a_batch, "batch_size", None)
     if num > 1 and size is not None and is_main_process():
         print(f"{num} devices with {size} images each: batches of {num * size:,}")
-    cli.trainer.callbacks.insert(0, first_step)  # type: ignore[attr-defined]
+    cli.trainer.callbacks.insert(0, milestones)  # type: ignore[attr-defined]
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
     except Exception as error:
-        if first_step.was_taken or isinstance(error, USER_ERRORS):
+        if milestones.has_stepped or isinstance(error, USER_ERRORS):
             raise
-        raise ValueError(f"the first training step failed: {type(error).__name__}: {error} (--debug shows where)") from error
+        raise ValueError(f"the first training step failed: {_words(error)} (--debug shows where)") from error
     facts: dict[str, Any] = {"resumed_from": cli.config.ckpt_path, "epochs": cli.trainer.current_epoch}
     callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]
     before = next((callback.seconds for callback in callbacks if isinstance(callback, Keeper)), 0.0)
-    seconds = {"fit": round(before + max(first_step.ended, started) - started, 1)}
+    seconds = {"fit": round(before + max(milestones.ended, started) - started, 1)}
     collapses = [step for callback in callbacks if isinstance(callback, CollapseGuard) for step in callback.collapsed_at]
     facts |= {"collapsed_at_steps": collapses} if collapses else {}
     keeper = cli.trainer.checkpoint_callback

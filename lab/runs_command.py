@@ -4,6 +4,7 @@ import argparse
 import datetime
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -46,7 +47,7 @@ def _runs() -> None:
     _show(found, asked.logs)
     if asked.remove:
         size = sum(run.num_bytes for run in found) / 1e6
-        print(f"{len(found)} runs, {size:.1f} MB, {'removed' if asked.yes else 'would be removed: add --yes'}")
+        print(f"{_num(len(found))}, {size:.1f} MB, {'removed' if asked.yes else 'would be removed: add --yes'}")
 
 
 def _days(text: str) -> float:
@@ -60,14 +61,26 @@ def _days(text: str) -> float:
 
 
 def _show(runs: list[ListedRun], logs: Path) -> None:
-    table = Table(title=f"{len(runs)} runs in {logs}", title_justify="left")
-    for column in ("run", "state", "score", "value", "age", "MB"):
+    console = Console(highlight=False, markup=False)
+    title = f"{_num(len(runs))} in {printable(str(logs))}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("run", "state", "test score", "value", "age", "MB"):
         table.add_column(column, overflow="fold", justify="right" if column in ("value", "age", "MB") else "left")
     for run in runs:
-        name, value = (run.score[0], f"{run.score[1]:.4f}") if run.score else ("-", "-")
-        told = run.state if run.reason is None else f"{run.state}: {printable(run.reason)[:120]}"
-        table.add_row(str(run.folder.relative_to(logs)), told, name, value, _age(run.since), f"{run.num_bytes / 1e6:.1f}")
-    Console(highlight=False, markup=False).print(table)
+        name, value = (run.score[0].removeprefix("test/"), f"{run.score[1]:.4f}") if run.score else ("-", "-")
+        table.add_row(_name(run, logs), run.state, name, value, _age(run.since), f"{run.num_bytes / 1e6:.1f}")
+    console.print(table)
+    for run in runs:
+        if run.reason is not None:
+            console.print(f"{_name(run, logs)} {run.state}: {printable(run.reason)[:300]}", soft_wrap=True)
+
+
+def _name(run: ListedRun, logs: Path) -> str:
+    return printable(str(run.folder.relative_to(logs)))
+
+
+def _num(runs: int) -> str:
+    return f"{runs} run{'' if runs == 1 else 's'}"
 
 
 def _age(since: datetime.datetime) -> str:

@@ -144,9 +144,9 @@ def _check(keys: dict[str, list[str]], script: Script, tmp_path: Path, monkeypat
     made: list[LabCLI] = []
     train = commands._train_and_score
 
-    def train_and_keep(cli: LabCLI, first_step: Any) -> None:
+    def train_and_keep(cli: LabCLI, milestones: Any) -> None:
         made.append(cli)
-        train(cli, first_step)
+        train(cli, milestones)
 
     monkeypatch.setattr(commands, "_train_and_score", train_and_keep)
     try:
