@@ -1,5 +1,7 @@
 """Trains and tests each family for a few steps; run by torchrun with several processes, and imported to do it with one."""
 
+import itertools
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from lab.callbacks.finite import FiniteLoss
 from lab.data import Episodes, Synthetic
 from lab.losses import PrototypicalLoss, TripletLoss
 from lab.models import Classifier, Family, Siamese, SplitImage, Triplet
@@ -17,8 +20,18 @@ GLOBAL_BATCH, NUM_STEPS, SHAPE = 24, 3, (1, 12, 12)
 SGD = partial(torch.optim.SGD, lr=0.05)
 
 
-def make(name: str) -> Family:
-    """Make an untrained model, the same one each time."""
+class InTwoParts(ConvNet):
+    """In one process, batch norm of the images of each of two ranks by themselves, which a batch holds in turn."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(images)
+        parts = [super(InTwoParts, self).forward(images[rank::2]) for rank in range(2)]
+        return torch.stack(parts, dim=1).flatten(0, 1)
+
+
+def make(name: str, world_size: int = 1) -> Family:
+    """Make an untrained model, the same one each time, that learns in one process what it does in two."""
     torch.manual_seed(0)
     if name == "classifier":
         return Classifier(MLP(SHAPE, (16,), 8), 5, optimizer=SGD)
@@ -35,7 +48,8 @@ def make(name: str) -> Family:
     if name == "two_encoders":
         return Siamese(MLP(SHAPE, (16,), 8), other_encoder=MLP(SHAPE, (16,), 8), optimizer=SGD)
     assert name == "batch_norm_two_views"
-    return Siamese(ConvNet((1, 6, 12), 4, depth=1), views="upper_lower", optimizer=SGD)
+    network = ConvNet if world_size == 2 else InTwoParts
+    return Siamese(network((1, 6, 12), 4, depth=1), views="upper_lower", optimizer=SGD)
 
 
 EQUAL = (
@@ -48,8 +62,8 @@ EQUAL = (
     "logistic",
     "two_encoders",
     "prototypes_of_episodes",
+    "batch_norm_two_views",
 )
-ALL = (*EQUAL, "batch_norm_two_views")
 
 
 def run(name: str, world_size: int) -> dict[str, Any]:
@@ -67,7 +81,7 @@ def run(name: str, world_size: int) -> dict[str, Any]:
     trainer = pl.Trainer(
         max_steps=NUM_STEPS, limit_train_batches=num_batches, accumulate_grad_batches=num_at_a_time, **settings
     )
-    model = make(name)
+    model = make(name, world_size)
     trainer.test(model, Synthetic(**images, batch_size=10), verbose=False)
     scores = {key: value.item() for key, value in trainer.callback_metrics.items()}
     trainer.fit(model, data)
@@ -75,12 +89,39 @@ def run(name: str, world_size: int) -> dict[str, Any]:
     return {"scores": scores, "weights": dict(model.state_dict()), "logged": logged}
 
 
+class Poison(pl.Callback):
+    """Makes the loss of the third batch on the second rank NaN."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_rank == 1 and batch_idx == 2:
+            outputs["loss"] = torch.tensor(torch.nan)
+
+
+def stop(folder: Path) -> dict[str, Any]:
+    """Train on two ranks until the loss of one is NaN; return what each says, and the places of the images in its batch."""
+    data = Synthetic(5, 131, 77, SHAPE, batch_size=12, validation_size=20)
+    settings: dict[str, Any] = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "max_epochs": 2, "logger": False}
+    settings |= {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(**settings, callbacks=[Poison(), FiniteLoss(folder)])
+    message = ""
+    try:
+        trainer.fit(make("classifier"), data)
+    except ValueError as error:
+        message = str(error)
+    sampler: Any = trainer.train_dataloader.sampler  # type: ignore[union-attr]
+    found: list[Any] = [None, None]
+    torch.distributed.all_gather_object(found, (message, next(itertools.islice(sampler.draw(), 2, None)).tolist()))
+    return {"messages": [message for message, _ in found], "batches": [batch for _, batch in found]}
+
+
 if __name__ == "__main__":
-    found = {name: run(name, 2) for name in ALL}
-    weights = [torch.cat([v.flatten().float() for v in found[name]["weights"].values()]) for name in ALL]
+    found = {name: run(name, 2) for name in EQUAL}
+    stopped = stop(Path(sys.argv[1]).parent)
+    weights = [torch.cat([v.flatten().float() for v in found[name]["weights"].values()]) for name in EQUAL]
     same = torch.cat(weights).nan_to_num()
     sums = [torch.zeros_like(same) for _ in range(2)]
     torch.distributed.all_gather(sums, same)
     if torch.distributed.get_rank() == 0:
-        torch.save({**found, "ranks_agree": bool(torch.equal(*sums))}, Path(sys.argv[1]))
+        stopped["record"] = json.loads(Path(sys.argv[1]).with_name("not_finite.json").read_text())
+        torch.save({**found, "ranks_agree": bool(torch.equal(*sums)), "stopped": stopped}, Path(sys.argv[1]))
     torch.distributed.destroy_process_group()

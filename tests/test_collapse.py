@@ -203,15 +203,3 @@ def test_a_classifier_is_not_watched_and_a_remedy_that_is_none_is_refused() -> N
     assert guard._embeddings is None
     with pytest.raises(ValueError, match=r"callbacks\.collapse_remedy must be none or auto, not 'often'"):
         CollapseGuard("often")  # type: ignore[arg-type]
-
-
-def test_a_remedy_goes_on_after_a_resume() -> None:
-    guard, model = CollapseGuard("auto"), _triplet(0.03, margin=0.25)
-    _train(model, guard, epochs=25)
-    assert isinstance(model.loss, TripletLoss)
-    other, fresh = CollapseGuard("auto"), _triplet(0.03, margin=0.25)
-    other.load_state_dict(guard.state_dict())
-    other._set_loss(pl.Trainer(logger=False, enable_checkpointing=False), fresh)
-    assert isinstance(fresh.loss, TripletLoss)
-    assert (fresh.loss.mining, fresh.loss.margin) == (model.loss.mining, model.loss.margin)
-    assert other.collapsed_at == guard.collapsed_at

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Script
-from rank_worker import ALL, EQUAL, make, run
+from rank_worker import EQUAL, make, run
 from test_resume import FAULTY
 
 TESTS = Path(__file__).parent
@@ -37,7 +38,7 @@ def of_one() -> dict[str, Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return {name: run(name, 1) for name in ALL}
+        return {name: run(name, 1) for name in EQUAL}
     finally:
         torch.set_num_threads(threads)
 
@@ -47,18 +48,20 @@ def test_two_processes_train_as_one_does_on_the_same_global_batches(
     of_one: dict[str, Any], of_two: dict[str, Any], name: str
 ) -> None:
     alone, together = of_one[name]["weights"], of_two[name]["weights"]
+    of_each = re.compile("running_|num_batches")  # what batch norm counts in each process
     untrained = make(name).state_dict()
-    assert not torch.equal(alone["encoder.layers.1.weight"], untrained["encoder.layers.1.weight"])
+    weights = [key for key in untrained if key.startswith("encoder.") and key.endswith("weight")]
+    assert not any(torch.equal(alone[key], untrained[key]) for key in weights)
     torch.testing.assert_close(
-        {key: value for key, value in together.items() if not key.startswith("metrics.")},
-        {key: value for key, value in alone.items() if not key.startswith("metrics.")},
+        {key: value for key, value in together.items() if not key.startswith("metrics.") and not of_each.search(key)},
+        {key: value for key, value in alone.items() if not key.startswith("metrics.") and not of_each.search(key)},
         atol=1e-5,
         rtol=1e-5,
     )
     assert of_two[name]["logged"]["train/loss"] == pytest.approx(of_one[name]["logged"]["train/loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EQUAL)
 def test_the_scores_of_two_processes_are_those_of_one_to_the_last_digit(
     of_one: dict[str, Any], of_two: dict[str, Any], name: str
 ) -> None:
@@ -66,10 +69,16 @@ def test_the_scores_of_two_processes_are_those_of_one_to_the_last_digit(
     assert of_two[name]["scores"] == pytest.approx(of_one[name]["scores"], rel=0, abs=0, nan_ok=True)
 
 
-def test_both_processes_end_with_the_same_weights_with_batch_norm_too(of_two: dict[str, Any]) -> None:
+def test_both_processes_end_with_the_same_weights(of_two: dict[str, Any]) -> None:
     assert of_two["ranks_agree"]
-    logged = of_two["batch_norm_two_views"]["logged"]
-    assert 0 < logged["train/loss"] < 100
+
+
+def test_a_loss_that_is_nan_in_one_process_stops_all_and_the_images_of_that_one_are_named(of_two: dict[str, Any]) -> None:
+    stopped = of_two["stopped"]
+    assert all(message.startswith("the loss is nan in epoch 1, batch 2") for message in stopped["messages"])
+    assert stopped["record"]["indices"] == stopped["batches"][1]
+    assert len(stopped["batches"][1]) == 12
+    assert not set(stopped["batches"][0]) & set(stopped["batches"][1])
 
 
 @pytest.mark.parametrize("compared", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -371,3 +371,28 @@ def test_a_full_disk_ends_a_run_with_the_reason_and_leaves_the_earlier_checkpoin
     assert _state(run)["state"] == "failed"
     assert "File too large" in _state(run)["reason"]
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "later"),
+    [
+        (1, 7),  # with a soft margin
+        pytest.param(0, 7, marks=pytest.mark.slow),  # with all triplets for an epoch
+        pytest.param(0, 30, marks=pytest.mark.slow),  # with the hard ones again
+    ],
+)
+def test_a_remedy_of_a_collapse_goes_on_where_it_was(script: Script, tmp_path: Path, number: int, later: int) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    collapses = _arguments(
+        "triplet",
+        *("--trainer.max_epochs", "8", "--callbacks.collapse_remedy", "auto", "--model.scheduler", "null"),
+        *("--model.optimizer.lr", "0.1", "--model.loss.margin", "0.25", "--callbacks.patience", "20"),
+    )
+    whole = script("fit.py", *collapses, "--name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    steps = json.loads((tmp_path / "whole/version_0/metrics.json").read_text())["collapsed_at_steps"]
+    kill = json.dumps([{"class_path": "faulty.Fault", "init_args": {"kind": "SIGTERM", "step": steps[number] + later}}])
+    stopped = script("fit.py", *collapses, "--name", "cut", "--trainer.callbacks", kill)
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    assert script("fit.py", "--resume", "cut/version_0", "--trust", "faulty").returncode == 0
+    _assert_same(tmp_path / "cut" / "version_0", tmp_path / "whole" / "version_0")
