@@ -1,10 +1,13 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import PROJECT, Script
+
+from lab.callbacks.finite import FiniteLoss
 
 FAULTY = """
 import torch
@@ -47,3 +50,46 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch_and_its_imag
     kept = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert kept["global_step"] == 5
     assert all(value.isfinite().all() for name, value in kept["state_dict"].items() if name.startswith("encoder"))
+
+
+class LossOnAGpu:
+    """Says that it is on a GPU, and counts how often that has to be waited for."""
+
+    device = torch.device("cuda")
+    times_read = 0
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def detach(self) -> "LossOnAGpu":
+        return self
+
+    def item(self) -> float:
+        type(self).times_read += 1
+        return self.value
+
+
+def test_on_a_gpu_losses_are_looked_at_together_and_the_first_that_is_no_number_is_named() -> None:
+    callback = FiniteLoss(None, save_every_n_steps=500)
+    trainer: Any = SimpleNamespace(world_size=1, current_epoch=0, is_last_batch=False, train_dataloader=None)
+    trainer.strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+
+    def end_batch(number: int, loss: float) -> None:
+        trainer.global_step = number + 1
+        callback.on_train_batch_end(trainer, None, {"loss": LossOnAGpu(loss)}, None, number)  # type: ignore[arg-type]
+
+    for number in range(10):
+        assert LossOnAGpu.times_read == 0
+        end_batch(number, 1.0)
+    assert LossOnAGpu.times_read == 10  # at once
+    end_batch(10, 1.0)
+    trainer.is_last_batch = True
+    end_batch(11, 1.0)
+    assert LossOnAGpu.times_read == 12  # an epoch ends with none left
+    trainer.is_last_batch = False
+    for number in range(12, 19):
+        end_batch(number, float("nan") if number in (14, 17) else 1.0)
+    with pytest.raises(ValueError, match="the loss is nan in epoch 1, batch 14"):
+        end_batch(19, 1.0)
+    with pytest.raises(ValueError, match="the loss is inf in epoch 1, batch 0"):
+        FiniteLoss(None, save_every_n_steps=1).on_train_batch_end(trainer, None, {"loss": LossOnAGpu(float("inf"))}, None, 0)  # type: ignore[arg-type]

@@ -29,29 +29,30 @@ class FiniteLoss(Callback):
     def __init__(self, run_folder: Path | None, save_every_n_steps: int | None = None) -> None:
         self.run_folder = run_folder
         self.every = math.gcd(EVERY_ON_A_GPU, save_every_n_steps or EVERY_ON_A_GPU)
-        self._losses: list[tuple[int, Tensor]] = []
+        self._losses: list[tuple[int, int, Tensor]] = []
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss, and look at it where it is time to."""
         loss = outputs["loss"].detach()
-        self._losses.append((batch_idx, loss))
+        self._losses.append((batch_idx, trainer.global_step, loss))
         if loss.device.type != "cpu" and trainer.global_step % self.every and not trainer.is_last_batch:
             return
         losses, self._losses = self._losses, []
-        bad = next(((number, loss.item()) for number, loss in losses if not math.isfinite(loss.item())), None)
+        values = [(batch_idx, step, loss.item()) for batch_idx, step, loss in losses]
+        bad = next((one for one in values if not math.isfinite(one[2])), None)
         # Asked by all processes: what one adds to the gradients spoils the weights of all.
         if trainer.world_size == 1 and bad is None:
             return
         if trainer.strategy.reduce_boolean_decision(bad is not None, all=False):
             self._stop(trainer, bad)
 
-    def _stop(self, trainer: Trainer, bad: tuple[int, float] | None) -> None:
+    def _stop(self, trainer: Trainer, bad: tuple[int, int, float] | None) -> None:
         sampler: Any = getattr(trainer.train_dataloader, "sampler", None)
         record: dict[str, Any] | None = None
         if bad is not None:
-            at = {"epoch": trainer.current_epoch + 1, "batch": bad[0], "step": trainer.global_step, "loss": str(bad[1])}
+            at = {"epoch": trainer.current_epoch + 1, "batch": bad[0], "step": bad[1], "loss": str(bad[2])}
             indices = next(itertools.islice(sampler.draw(), bad[0], None)).tolist() if hasattr(sampler, "draw") else []
             record = {**at, "indices": indices}
         record = next(found for found in _of_all_processes(trainer, record) if found is not None)
