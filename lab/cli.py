@@ -1,21 +1,22 @@
 """The command line: configs and arguments in, the data, model and trainer of one run out."""
 
-import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
+from jsonargparse._util import import_object
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelSummary, ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from lab.callbacks import default_callbacks
 from lab.config_files import check_groups, read_config
 from lab.data import Augmentation, Episodes
 from lab.explain import Complaint, explain
+from lab.instantiation import FamilyInstantiator
 from lab.metrics import Evaluation
 from lab.models import Family
 from lab.options import devices_of_torchrun, given, show_help
@@ -24,6 +25,7 @@ from lab.preflight import check_filled_in, check_parts, check_settings
 from lab.refusals import class_paths, explain_refusal
 from lab.resume import loggers
 from lab.runs import PROJECT, discard_run_folder, is_main_process, new_run_folder
+from lab.trust import check_strangers, deny_strangers
 from lab.writing import whole_file
 
 CONFIGS = PROJECT / "configs"
@@ -55,15 +57,16 @@ CALLBACK_SWITCHES = {
 class LabCLI(LightningCLI):
     """Reads configs and arguments, and makes the data, the model and the trainer of one run."""
 
-    def __init__(self, suffix: str = "", run_folder: Path | None = None) -> None:
+    def __init__(self, suffix: str = "", run_folder: Path | None = None, trusted: list[str] | None = None) -> None:
         """Make the parts of a run.
 
         Args:
             suffix: of the name of its folder.
             run_folder: that of a run that goes on; None for a new one.
+            trusted: modules whose classes the config may name, beside known ones; None for all, where the user has named it.
         """
         self.suffix = suffix
-        self.run_folder = run_folder
+        self.run_folder, self.trusted = run_folder, trusted
         super().__init__(
             Family,
             LightningDataModule,
@@ -99,13 +102,14 @@ class LabCLI(LightningCLI):
             parser.link_arguments("data", f"model.init_args.{target}", compute_fn=compute, apply_on="instantiate")
 
     def _encoder_image_shape(self, data: Any) -> tuple[int, ...]:
-        module, _, name = self.config.model.class_path.rpartition(".")
-        family: type[Family] = getattr(importlib.import_module(module), name)
+        family: type[Family] = import_object(self.config.model.class_path)
         return family.encoder_image_shape(_attribute("image_shape")(data), self.config.model.get("init_args") or {})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read configs and arguments; say in one line what is wrong with them."""
         show_help(DESCRIBED)
+        if self.trusted is not None:
+            deny_strangers(self.trusted)
         files = [(path, "") for path in given("--config", "-c")]
         files += [(path, key) for key in ("data", "model") for path in given(f"--{key}") if path.endswith((".yaml", ".yml"))]
         entries = [entry for path, key in files if path for entry in read_config(Path(path), key)]
@@ -115,6 +119,8 @@ class LabCLI(LightningCLI):
         except ArgumentError as error:
             keys = [action.dest for action in parser._actions]
             raise ValueError(explain(Complaint(error.message or "", entries, sys.argv[1:], keys, CLASSES_OF))) from error
+        if self.trusted is not None:
+            check_strangers(self.config, self.trusted)
         filled_in = [f"model.{target.replace('.init_args', '')}" for target in FROM_DATA]
         check_filled_in(filled_in, entries, sys.argv[1:])
         check_overlooked(self.config, {**GROUPS, **DESCRIBED}, filled_in, entries)
@@ -128,7 +134,7 @@ class LabCLI(LightningCLI):
 
     def _add_instantiators(self) -> None:
         super()._add_instantiators()
-        self.parser.add_instantiator(_FamilyInstantiator(self, "model"), Family, subclasses=True)
+        self.parser.add_instantiator(FamilyInstantiator(self, "model"), Family, subclasses=True)
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; pass on in their own words what they refuse."""
@@ -191,19 +197,6 @@ class LabCLI(LightningCLI):
         with whole_file(folder / "config.yaml") as unfinished:
             self.parser.save(config, unfinished, skip_unset=False, overwrite=True, multifile=False)
         return folder
-
-
-class _FamilyInstantiator(_InstantiatorFn):
-    """Lightning's own, but that it records of the data only what the model and its encoder have an argument for."""
-
-    def __call__(self, class_type: type[Any], *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any) -> Any:
-        wanted = {key: value for key, value in applied_instantiation_links.items() if key in self.cli.config}
-        self.cli._dump_config()
-        for key in wanted:  # which is left out where a class has no other argument
-            owner, _, _ = key.removeprefix(f"{self.key}.init_args.").rpartition(".init_args.")
-            if owner:
-                self.cli.config_dump[self.key]["init_args"][owner].setdefault("init_args", {})
-        return super().__call__(class_type, *args, applied_instantiation_links=wanted, **kwargs)
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

@@ -23,6 +23,7 @@ from lab.models import read_checkpoint
 from lab.options import given
 from lab.resume import go_on_with, put_back
 from lab.runs import (
+    PROJECT,
     discard_run_folder,
     environment,
     is_main_process,
@@ -34,11 +35,11 @@ from lab.runs import (
     write_table,
     write_traceback,
 )
-from lab.trust import deny_strangers, deny_what_executes
+from lab.trust import trust_options
 
 USER_ERRORS = (ValueError, OSError, MisconfigurationException)  # what ends a command with one line
 # How gloo and NCCL say, each at length, that a process does not answer.
-OTHER_ENDED = re.compile(r"Connection (closed|reset) by peer|remote process exited|Broken pipe.*gloo", re.IGNORECASE)
+OTHER_ENDED = re.compile(r"connection (closed|reset) by peer|gloo/transport|remote process exit", re.IGNORECASE)
 
 
 class Milestones(Callback):
@@ -68,8 +69,11 @@ def test() -> None:
 
 def _fit() -> None:
     run, milestones = go_on_with(), Milestones()
+    trusted = given("--trust")
+    if trusted and run is None:
+        raise ValueError("--trust is for --resume, and for test.py without --config: a config that you name may name any class")
     with put_back(run, unless=lambda: milestones.has_stepped):
-        _fit_in(LabCLI(run_folder=run), milestones)
+        _fit_in(LabCLI(run_folder=run, trusted=None if run is None else trusted), milestones)
 
 
 def _fit_in(cli: LabCLI, milestones: Milestones) -> None:
@@ -83,11 +87,11 @@ def _fit_in(cli: LabCLI, milestones: Milestones) -> None:
             by_hand = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
             note_state(cli.run_folder, "interrupted", "by Ctrl-C" if by_hand else "by a signal")
             if cli.run_folder is not None and is_main_process():
-                print_interrupted(cli.run_folder)
+                print_interrupted(cli.run_folder, trust_options(cli.asked_for))
             if by_hand:
                 raise KeyboardInterrupt from error  # of which Lightning makes an exit
         else:
-            words = _words(error)
+            words = _words(error, cli.trainer.world_size)
             note_state(cli.run_folder, "failed", words)
             if isinstance(error, Exception) and not isinstance(error, USER_ERRORS) and is_main_process():
                 where = f"{write_traceback(cli.run_folder, error)} shows" if cli.run_folder else "--debug shows"
@@ -97,9 +101,9 @@ def _fit_in(cli: LabCLI, milestones: Milestones) -> None:
     note_state(cli.run_folder, "finished")
 
 
-def _words(error: BaseException) -> str:
-    if OTHER_ENDED.search(str(error)):
-        return "another process of this run has ended, whose error stands above or in its own log"
+def _words(error: BaseException, world_size: int) -> str:
+    if world_size > 1 and OTHER_ENDED.search(str(error)):
+        return f"another process of this run has ended, whose error stands above or in its own log [{error}]"
     return f"{type(error).__name__}: {error}"
 
 
@@ -115,7 +119,9 @@ def _train_and_score(cli: LabCLI, milestones: Milestones) -> None:
     except Exception as error:
         if milestones.has_stepped or isinstance(error, USER_ERRORS):
             raise
-        raise ValueError(f"the first training step failed: {_words(error)} (--debug shows where)") from error
+        raise ValueError(
+            f"the first training step failed: {_words(error, cli.trainer.world_size)} (--debug shows where)"
+        ) from error
     facts: dict[str, Any] = {"resumed_from": cli.config.ckpt_path, "epochs": cli.trainer.current_epoch}
     callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]
     before = next((callback.seconds for callback in callbacks if isinstance(callback, Keeper)), 0.0)
@@ -140,9 +146,9 @@ def _test() -> None:
     if not given("--config", "-c") and paths:
         if not own_config.is_file():
             raise ValueError(f"{paths[-1]} lies in no run's folder, whose config would say what to test on: add --config FILE")
-        deny_strangers(given("--trust"))
         sys.argv[1:1] = ["--config", str(own_config)]
-    cli = LabCLI(suffix="_test")
+    # That one has been named by nobody; the other processes of a test are started with all that has been added.
+    cli = LabCLI(suffix="_test", trusted=given("--trust") if given("--config", "-c") == [str(own_config)] else None)
     note_state(cli.run_folder, "running")
     try:
         _score(cli, cli.config.ckpt_path, {})
@@ -179,15 +185,15 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
         "checkpoint": absolute,
     }
     write_json(cli.run_folder / "metrics.json", {**record, **environment()})
-    print_next(cli.run_folder, record)
+    print_next(cli.run_folder, record, trust_options(cli.asked_for), trust_options(cli.asked_for.model))
 
 
 def _run(command: Callable[[], None]) -> None:
     """Run a command of Lightning's as ``run_command`` does."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # but while training, see ``Keeper``
-    sys.path.append(str(Path.cwd()))  # where a user's own classes are; last, so that nothing there is taken for a library
-    deny_what_executes()
+    # Where a user's own classes are; last, so that nothing there is taken for a library, nor a script for what is there.
+    sys.path[:] = [*(place for place in sys.path if Path(place).resolve() != PROJECT / "scripts"), str(Path.cwd())]
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.backends.cudnn.deterministic = True  # so that the same command gives the same scores on a GPU too

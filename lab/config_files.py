@@ -14,6 +14,7 @@ import yaml
 from jsonargparse._util import import_object  # which keeps to what may be imported, see lab.trust
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs", "<<")
+NULLS = ("", "~", "null", "Null", "NULL")
 NO_KEYS = ("config", "debug", "resume", "trust")  # but options of the command line
 TAGS = {*yaml.SafeLoader.yaml_constructors, "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"}
 
@@ -107,6 +108,8 @@ def check_groups(entries: list[Entry], groups: list[str]) -> None:
     for entry in entries:
         if entry.key in NO_KEYS:
             raise ValueError(f"{entry.key} is given on the command line, as --{entry.key}, not in {entry.path}:{entry.line}")
+        if entry.key in ("data", "model") and entry.kind == "value" and entry.value in NULLS:
+            raise ValueError(f"{entry.key} cannot be null: it must name a class ({entry.path}:{entry.line})")
         if entry.key in groups and entry.kind not in ("mapping", "nothing") and not entry.value.endswith((".yaml", ".yml")):
             given = f"not be {entry.value}" if entry.value else "or be left out"
             raise ValueError(f"{entry.key} must hold keys and values, {given} ({entry.path}:{entry.line})")
@@ -121,7 +124,7 @@ def keys_of_classes(entries: list[Entry]) -> set[str]:
         if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", entry.value):
             try:
                 keys |= {f"{owner}.{parameter}" for parameter in parameters(entry.value)}
-            except (ImportError, AttributeError):
+            except (ImportError, AttributeError, ValueError):
                 continue
     return keys
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lab.config_files import Entry, broken_module, keys_of_classes, parameters, public_names
+from lab.trust import stranger
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,8 @@ def _not_importable(complaint: Complaint, found: re.Match[str]) -> str:
 def _missing_arguments(complaint: Complaint, found: re.Match[str]) -> str:
     path = complaint.path
     if not path:
-        null = any(entry.key == found[1] and entry.value == "null" for entry in complaint.entries)
-        if null or any(re.fullmatch(rf"--{re.escape(found[1])}(=null)?", argument) for argument in complaint.arguments):
-            return f"{found[1]} cannot be null: it must name a class{complaint.place(found[1])}"
+        if null := re.search(r"--(data|model)[= ]null", " ".join(complaint.arguments)):
+            return f"{null[1]} cannot be null: it must name a class{complaint.place(null[1])}"
         return f"{found[0].strip()}: name a config, such as --config configs/triplet.yaml"
     class_path = re.findall(r"class_path='([\w.]+)'", complaint.message.split("Given value", 1)[-1])
     inner = re.findall(r"given class_path '([\w.]+)'", complaint.message)
@@ -126,8 +126,8 @@ def _several_classes(complaint: Complaint, found: re.Match[str]) -> str:
 def _wrong_class(complaint: Complaint, found: re.Match[str]) -> str:
     given = re.search(r"Import path ([\w.]+) does|Expected a path but (\S+) either|Given value: (\S+)", complaint.message)
     named = next(filter(None, given.groups())) if given else "it"
-    rooms = complaint.classes_of.items()
-    fits = [key for key, modules in rooms for module in modules if named.rpartition(".")[2] in public_names(module)]
+    room, _, name = named.rpartition(".")
+    fits = [key for key, modules in complaint.classes_of.items() if room in modules and name in public_names(room)]
     advice = f"; it may be one for {fits[0]!r}" if fits else ""
     return f"{complaint.path} must be a {found[1]}, which {named} is not{advice}{complaint.place(complaint.path)}"
 
@@ -178,19 +178,19 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     broken = broken_module(value[1]) if value else ""
     if broken:
         return f"{complaint.path}: {broken}{complaint.place(complaint.path)}"
-    if complaint.path in ("data", "model"):
-        return f"{complaint.path} must name a class, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
+    kind = complaint.path.rpartition(".")[2]
+    if kind in complaint.classes_of:
+        room = complaint.classes_of[kind][0]
+        named = (re.search(r"class_path='([\w.]+)'", complaint.message) or value or ["", "?"])[1]
+        such = f"such as {room}.{public_names(room)[0]}, not {named!r}"
+        return f"{complaint.path} must name a class, {such}{complaint.place(complaint.path)}"
     allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
     allowed = allowed.replace("Sequence", "list").replace("list", "a list as '[a, b]'")
     return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
 
 
 def _denied(complaint: Complaint, found: re.Match[str]) -> str:
-    path, entry = found.groups()
-    if entry != "*":
-        return f"a config must not name {path}, which runs commands or changes files{complaint.place(path)}"
-    module = path.rpartition(".")[0]
-    return f"{path} is not of lab, PyTorch or Lightning; if you trust it: --trust {module}{complaint.place(path)}"
+    return stranger(found[1]) + complaint.place(found[1])
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -203,7 +203,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 KINDS: tuple[tuple[str, Callable[[Complaint, re.Match[str]], str]], ...] = (
-    (r"Importing '([\w.]+)' is not allowed, denied by the '([\w.*]+)'", _denied),
+    (r"Importing '([\w.]+)' is not allowed", _denied),
     (r"unrecognized arguments: (--)?([^\s=]+)", _unrecognized),
     (r"argument (?:-\w/)?(--[\w.]+): expected one argument", _without_value),
     (r"(?:Group '([\w.]+)' does not accept option|Option) '([\w.]+)'", _unknown_key),

@@ -48,7 +48,7 @@ def check_settings(config: Any) -> None:
         if number is not None and not number >= least:
             raise ValueError(f"trainer.{name} must be {least} or more, not {number}")
     interval = config.trainer.val_check_interval  # in Lightning 2.6, checkpoints and early stopping fail with a time
-    if interval is not None and (not isinstance(interval, int | float) or interval == 0):
+    if interval is not None and (not isinstance(interval, int | float) or interval <= 0):
         raise ValueError(f"trainer.val_check_interval must be a share of an epoch or a number of steps, not {interval}")
     if config.trainer.max_epochs == 0 or config.trainer.max_steps == 0:
         raise ValueError("trainer.max_epochs 0 and trainer.max_steps 0 train nothing; scripts/test.py scores a checkpoint")

@@ -14,7 +14,6 @@ from lab.models import read_checkpoint
 from lab.options import given
 from lab.run_list import is_alive, read_record
 from lab.runs import is_main_process
-from lab.trust import deny_strangers
 from lab.writing import whole_file
 
 
@@ -35,10 +34,6 @@ def go_on_with() -> Path | None:
         above = next((folder for folder in run.parents[:2] if (folder / "config.yaml").is_file()), None)
         advice = f"; name the folder of the run, {above}" if above else ""
         raise ValueError(f"--resume {named[-1]}: that is no run, it has no config.yaml{advice}")
-    if not given("--ckpt_path") and not any((run / "checkpoints").glob("*.ckpt")):
-        again = f"start it again by fit.py --config {run / 'config.yaml'}"
-        raise ValueError(f"--resume {named[-1]}: it has no checkpoint to go on from; {again}")
-    deny_strangers(given("--trust"))
     if not is_main_process() and given("--config", "-c") == [str(run / "config.yaml")]:
         return run  # started by the main process, with a command line to which all has been added
     if given("--config", "-c"):
@@ -51,6 +46,12 @@ def go_on_with() -> Path | None:
             f"--resume {named[-1]}: it is running, as process {noted['process']}; end that first (if that is another program, "
             f"remove {run / 'state.json'})"
         )
+    record = read_record(run / "metrics.json")
+    if record and "epochs" not in record:
+        raise ValueError(f"--resume {named[-1]}: that is a test, not a run; test.py --ckpt_path {record.get('checkpoint')}")
+    if not given("--ckpt_path") and not any((run / "checkpoints").glob("*.ckpt")):
+        again = f"if its config is your own, start it again by fit.py --config {run / 'config.yaml'}"
+        raise ValueError(f"--resume {named[-1]}: it has no checkpoint to go on from; {again}")
     if noted.get("state") == "finished" and not given("--trainer.max_epochs"):
         raise ValueError(f"--resume {named[-1]}: it has finished; to train it for longer, raise --trainer.max_epochs")
     sys.argv[1:1] = ["--config", str(run / "config.yaml")]

@@ -16,7 +16,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab.trust import trust_options_of
 from lab.writing import json_text, whole_file
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -110,8 +109,14 @@ def print_scores(title: str, scores: dict[str, float], intervals: dict[str, tupl
     _console().print(table)
 
 
-def print_next(run_folder: Path, record: dict[str, Any]) -> None:
-    """Print where the results of a run are, and the commands that a user types next."""
+def print_next(run_folder: Path, record: dict[str, Any], trust: str, trust_model: str) -> None:
+    """Print where the results of a run are, and the commands that a user types next.
+
+    Args:
+        run_folder: the folder of the run.
+        record: what ``metrics.json`` holds.
+        trust, trust_model: the options with which a command may make the classes of the config, and those of its model.
+    """
     console = _console()
     if "fit" in record["seconds"]:
         console.print(f"trained to epoch {record['epochs']} in {record['seconds']['fit']} s")
@@ -130,18 +135,18 @@ def print_next(run_folder: Path, record: dict[str, Any]) -> None:
         console.print(f"best checkpoint: {checkpoint}, of epoch {record['best_epoch']} with {name} {score:.4f}\n\nnext:")
         console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
         console.print(f"  {_script('report.py')} {_short(run_folder)}")
-        console.print(f"  {_script('test.py')} --ckpt_path {checkpoint}{trust_options_of(run_folder)}")
+        console.print(f"  {_script('test.py')} --ckpt_path {checkpoint}{trust}")
         use = _script("verify.py" if "test/pair_accuracy" in record else "predict.py")
-        console.print(f"  {use} {checkpoint} a.png b.png{trust_options_of(run_folder, 'model')}")
+        console.print(f"  {use} {checkpoint} a.png b.png{trust_model}")
 
 
-def print_interrupted(run_folder: Path) -> None:
-    """Print what there is of a run that was stopped, and the command that goes on with it."""
+def print_interrupted(run_folder: Path, trust: str) -> None:
+    """Print what there is of a run that was stopped, and the command that goes on with it, with its options ``trust``."""
     console, last = _console(), run_folder / "checkpoints" / "last.ckpt"
     if not last.is_file():
         console.print(f"interrupted before the first epoch was over; {_short(run_folder)} has no checkpoint to go on from")
         return
-    console.print(f"interrupted; to go on:\n  {_script('fit.py')} --resume {_short(run_folder)}{trust_options_of(run_folder)}")
+    console.print(f"interrupted; to go on:\n  {_script('fit.py')} --resume {_short(run_folder)}{trust}")
 
 
 def _console() -> Console:

@@ -1,63 +1,93 @@
-"""Which classes may be made that a config names: for one that the user has not chosen, those of known projects alone."""
+"""Which classes may be made that a config names: for one that the user has not named, those of known projects alone."""
 
+import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse._paths import Path as ParsedPath
+from jsonargparse._util import import_object
+from lightning.pytorch import Callback, LightningDataModule
+from lightning.pytorch.loggers import Logger
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-# What a run's own config may name unasked: to make a class is to execute what its module says.
 KNOWN = (
     *(f"lab.{room}" for room in ("callbacks", "data", "losses", "metrics", "models", "nets")),
-    *("torch.nn", "torch.optim", "lightning.pytorch", "lightning.fabric", "pytorch_metric_learning"),
+    *("torch.nn", "torch.optim", "lightning.pytorch"),
 )
-
-
-def deny_what_executes() -> None:
-    """Make the parser refuse what executes text or changes files, such as ``os.system``, whoever names it."""
-    set_parsing_settings(import_path_denylist=[])  # nothing beside the parser's own list, which it then keeps to
+KINDS = (nn.Module, Optimizer, LRScheduler, Callback, Logger, LightningDataModule)
 
 
 def deny_strangers(trusted: Sequence[str]) -> None:
-    """Make the parser refuse, until the process ends, all classes but those of known projects and of some modules.
+    """Make the parser import, until the process ends, nothing but known projects and some modules: to import is to execute.
 
     Args:
         trusted: the modules that the user trusts.
 
     Raises:
-        ValueError: if one of them is no name of a module.
+        ValueError: if one of them cannot be.
     """
     for module in trusted:
         if not all(part.isidentifier() for part in module.split(".")):
             raise ValueError(f"--trust {module}: that is no name of a module; write it as it is imported, such as my_module")
+        if module.partition(".")[0] in (*sys.stdlib_module_names, "jsonargparse"):
+            raise ValueError(f"--trust {module}: that is no module of classes to train with")
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*KNOWN, *trusted])
+    if not trusted:  # what is in the working directory must not take the place of a library that is not installed
+        sys.path[:] = [place for place in sys.path if place and Path(place).resolve() != Path.cwd()]
 
 
-def trust_options(settings: Any) -> str:
-    """Return the ``--trust`` options that a command needs to make what settings name, each with a space before it."""
-    modules = dict.fromkeys(path.rpartition(".")[0] for path in _class_paths(settings))
-    return "".join(f" --trust {module}" for module in modules if not f"{module}.".startswith(tuple(f"{k}." for k in KNOWN)))
-
-
-def trust_options_of(run_folder: Path, key: str = "") -> str:
-    """Return the ``--trust`` options that a command needs which goes by the config of a run.
+def check_strangers(config: Namespace, trusted: Sequence[str]) -> None:
+    """Refuse what a config would make or call that is no class of a known kind and project: a function may do anything.
 
     Args:
-        run_folder: the folder of the run.
-        key: the only group of the config that matters to the command; empty for all of it.
+        config: as it was parsed.
+        trusted: the modules that the user trusts.
+
+    Raises:
+        ValueError: naming it.
     """
-    try:
-        settings = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return ""
-    return trust_options(settings.get(key) if key and isinstance(settings, dict) else settings)
+    for path, found in _named(config):
+        known = inspect.isclass(found) and issubclass(found, KINDS) and _is_in(path, KNOWN) and _is_in(_home(found), KNOWN)
+        if not known and not (_is_in(path, trusted) or _is_in(_home(found), trusted)):
+            raise ValueError(stranger(path))
 
 
-def _class_paths(settings: Any) -> Iterator[str]:
-    if isinstance(settings, dict):
-        path = settings.get("class_path")
-        yield from [path] if isinstance(path, str) else []
-        settings = list(settings.values())
-    for part in settings if isinstance(settings, list) else ():
-        yield from _class_paths(part)
+def stranger(path: str) -> str:
+    """Say that something is not known, and what to do."""
+    module = path.rpartition(".")[0]
+    return f"{path} is no class of lab, torch.nn, torch.optim or Lightning; if you trust it: --trust {module}"
+
+
+def trust_options(config: Any) -> str:
+    """Return the ``--trust`` options that another command needs to make what is in a parsed config, each after a space."""
+    paths = [where for path, found in _named(config) for where in (path, _home(found)) if not _is_in(where, KNOWN)]
+    return "".join(f" --trust {module}" for module in dict.fromkeys(path.rpartition(".")[0] for path in paths))
+
+
+def _is_in(path: str, modules: Sequence[str]) -> bool:
+    return any(path.startswith(f"{module}.") for module in modules)
+
+
+def _home(found: Any) -> str:
+    """Return where a class or a function says that it comes from, wherever it was found."""
+    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+
+
+def _named(config: Any) -> Iterator[tuple[str, Any]]:
+    """List what a parsed config names to be made or called, and what that is."""
+    values = vars(config) if isinstance(config, Namespace) else config
+    if isinstance(values, dict):
+        path = values.get("class_path")
+        if isinstance(path, str) and "." in path:
+            yield path, import_object(path)
+        values = list(values.values())
+    if isinstance(values, list | tuple | set):
+        for part in values:
+            yield from _named(part)
+    elif callable(values) and not isinstance(values, ParsedPath):
+        yield _home(values), values

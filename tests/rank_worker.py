@@ -1,6 +1,5 @@
 """Trains and tests each family for a few steps; run by torchrun with several processes, and imported to do it with one."""
 
-import itertools
 import json
 import sys
 from functools import partial
@@ -90,28 +89,34 @@ def run(name: str, world_size: int) -> dict[str, Any]:
 
 
 class Poison(pl.Callback):
-    """Makes the loss of the third batch on the second rank NaN."""
+    """Makes the loss of the third batch on the second rank NaN, and keeps the images of that batch."""
+
+    images = torch.empty(0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, model: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_rank == 1 and batch_idx == 2:
+            self.images = batch[0].clone()
             outputs["loss"] = torch.tensor(torch.nan)
 
 
 def stop(folder: Path) -> dict[str, Any]:
-    """Train on two ranks until the loss of one is NaN; return what each says, and the places of the images in its batch."""
+    """Train on two ranks until the loss of one is NaN; return what each says, and if the images named are of that batch."""
     data = Synthetic(5, 131, 77, SHAPE, batch_size=12, validation_size=20)
     settings: dict[str, Any] = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "max_epochs": 2, "logger": False}
     settings |= {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = pl.Trainer(**settings, callbacks=[Poison(), FiniteLoss(folder)])
+    poison = Poison()
+    trainer = pl.Trainer(**settings, callbacks=[poison, FiniteLoss(folder)])
     message = ""
     try:
         trainer.fit(make("classifier"), data)
     except ValueError as error:
         message = str(error)
-    sampler: Any = trainer.train_dataloader.sampler  # type: ignore[union-attr]
+    torch.distributed.barrier()  # the first writes what the second has found
+    record = json.loads((folder / "not_finite.json").read_text())
+    named = data.on_after_batch_transfer(data.splits["train"][record["indices"]], 0)[0]
     found: list[Any] = [None, None]
-    torch.distributed.all_gather_object(found, (message, next(itertools.islice(sampler.draw(), 2, None)).tolist()))
-    return {"messages": [message for message, _ in found], "batches": [batch for _, batch in found]}
+    torch.distributed.all_gather_object(found, (message, torch.equal(named, poison.images)))
+    return {"messages": [message for message, _ in found], "are_of_that_batch": [same for _, same in found], "record": record}
 
 
 if __name__ == "__main__":
@@ -122,6 +127,5 @@ if __name__ == "__main__":
     sums = [torch.zeros_like(same) for _ in range(2)]
     torch.distributed.all_gather(sums, same)
     if torch.distributed.get_rank() == 0:
-        stopped["record"] = json.loads(Path(sys.argv[1]).with_name("not_finite.json").read_text())
         torch.save({**found, "ranks_agree": bool(torch.equal(*sums)), "stopped": stopped}, Path(sys.argv[1]))
     torch.distributed.destroy_process_group()

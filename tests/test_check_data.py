@@ -69,9 +69,9 @@ def test_what_may_not_be_read_is_named(good: Path, open_path: Path) -> None:
         (finding,) = check_folder(folder).findings
     assert finding.message == f"{picture} cannot be read: Permission denied"
     with forbidden(bees, 0):
-        findings = {finding.kind: finding for finding in check_folder(folder).findings}
-    assert findings["unreadable"].message == f"{bees} cannot be read: Permission denied"
-    assert findings["unreadable"].severity == "error"
+        (finding,) = check_folder(folder).findings
+    assert (finding.severity, finding.kind) == ("error", "unreadable")
+    assert finding.message == f"{bees} cannot be read: Permission denied"
     inside = _picture(bees / "more" / "one.png", 700).parent
     with forbidden(inside, 0):
         checked = check_folder(folder)
@@ -81,9 +81,23 @@ def test_what_may_not_be_read_is_named(good: Path, open_path: Path) -> None:
 
 def test_pictures_beside_the_folders_of_classes_are_named(good: Path) -> None:
     strays = [_picture(good / "stray.png", 800), _picture(good / "train" / "another.png", 801)]
+    strays.append(good / "photo.heic")
+    strays[-1].write_bytes(b"from a telephone")
     found = check_folder(good).findings
     assert [(finding.severity, finding.kind) for finding in found] == [("warning", "stray")] * 2
     assert all(any(str(stray) in finding.message for finding in found) for stray in strays)
+
+
+def test_links_that_lead_back_are_named_wherever_they_are(good: Path, tmp_path: Path) -> None:
+    elsewhere = _picture(tmp_path / "elsewhere" / "cat" / "a.png", 900).parent
+    _picture(elsewhere / "b.png", 901)
+    (elsewhere / "loop").symlink_to(elsewhere.parent, target_is_directory=True)
+    (good / "train" / "cat").symlink_to(elsewhere, target_is_directory=True)  # a class that lies elsewhere
+    (good / "train" / "round").symlink_to(good, target_is_directory=True)
+    found = check_folder(good).findings
+    assert [finding.kind for finding in found] == ["loop", "loop"]
+    assert found[0].message.startswith(f"{good}/train/cat/loop leads back to {elsewhere.parent}, in which it lies")
+    assert found[1].message.startswith(f"{good}/train/round leads back to {good}, in which it lies")
 
 
 def test_a_class_with_one_picture_an_empty_one_and_a_rare_one_are_named(good: Path) -> None:

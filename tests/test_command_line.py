@@ -287,7 +287,7 @@ def test_a_checkpoint_without_its_run_is_tested_by_a_config_that_is_named(script
     assert tested.returncode == 0, tested.stderr
     assert _json(tmp_path / "runs/classifier_test/version_0/state.json")["state"] == "finished"
     again = script("fit.py", "--resume", "runs/classifier_test/version_0")
-    assert "it has no checkpoint to go on from" in again.stderr
+    assert again.stderr.strip().endswith("that is a test, not a run; test.py --ckpt_path " + str(tmp_path / "copied.ckpt"))
     within = script("fit.py", "--resume", "runs/classifier/version_0/checkpoints/last.ckpt")
     assert "that is no run, it has no config.yaml; name the folder of the run, " in within.stderr
     assert within.stderr.strip().endswith("classifier/version_0")

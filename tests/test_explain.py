@@ -118,8 +118,13 @@ def test_a_value_of_the_wrong_type_is_named_with_the_right_type_and_its_line(
         (["--model.encoder", "MLP"], ["model.encoder: several classes are called MLP", "lab.nets.MLP"]),
         (["--model", "lab.data.MNIST"], ["model must be a Family, which lab.data.MNIST is not; it may be one for 'data'"]),
         (["--model", "lab.nets.MLP"], ["model must be a Family, which lab.nets.MLP is not; it may be one for 'encoder'"]),
-        (["--data", "../pictures"], ["data must name a class, not '../pictures' (on the command line)"]),
+        (["--data", "../pictures"], ["data must name a class, such as lab.data.", "not '../pictures' (on the command line)"]),
         (["--data", "null"], ["data cannot be null: it must name a class (on the command line)"]),
+        (
+            ["--model.optimizer", "lab.nets.MLP"],
+            ["model.optimizer must name a class, such as torch.optim.", "not 'lab.nets.MLP'"],
+        ),
+        (["--name", "v1.0", "--modle", "3"], ["unrecognized argument --modle; did you mean '--model'?"]),
         (["--trainer.log_every_n_steps", "0.5"], ["trainer.log_every_n_steps must be int or null, not '0.5'"]),
         (["--data", "mnist"], ["data: there is no class 'mnist'", "'lab.data.MNIST'"]),
         (["--model.optimizer", "Adamm"], ["model.optimizer: there is no class 'Adamm'", "'torch.optim.Adam'"]),
@@ -176,6 +181,8 @@ def test_what_a_class_refuses_is_passed_on_in_its_own_words_before_there_is_a_ru
         ("- data\n- model\n", "my.yaml holds no keys"),
         ("trainer: &itself {max_epochs: *itself}\n", "my.yaml:1 holds itself"),
         ("data: null\n" + CONFIG[CONFIG.index("model:") :], "data cannot be null: it must name a class (my.yaml:1)"),
+        ("model: ~\n" + CONFIG[: CONFIG.index("model:")], "model cannot be null: it must name a class (my.yaml:1)"),
+        ("name: v1.0\n" + CONFIG.replace("max_epochs", "max_epoch"), "unknown key trainer.max_epoch"),
         (
             "data: !!python/object/apply:os.system [ls]\n",
             "my.yaml:1 has the tag tag:yaml.org,2002:python/object/apply:os.system",

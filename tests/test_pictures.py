@@ -328,7 +328,7 @@ def test_all_broken_files_are_told_at_once_and_nothing_is_left(tmp_path: Path) -
     message = str(refusal.value)
     assert message.startswith(f"5 of 20 pictures are to be mended or removed: {paths[3]} cannot be read: ")
     assert f"; {paths[5]} cannot be read: it is empty; {paths[11]} cannot be read: " in message
-    assert message.endswith("; and 2 more")
+    assert message.endswith("; and 2 more: scripts/check_data.py names all")
     assert "\n" not in message
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
 

@@ -12,6 +12,8 @@ from conftest import Script
 from rank_worker import EQUAL, make, run
 from test_resume import FAULTY
 
+from lab.commands import _words
+
 TESTS = Path(__file__).parent
 
 
@@ -76,9 +78,8 @@ def test_both_processes_end_with_the_same_weights(of_two: dict[str, Any]) -> Non
 def test_a_loss_that_is_nan_in_one_process_stops_all_and_the_images_of_that_one_are_named(of_two: dict[str, Any]) -> None:
     stopped = of_two["stopped"]
     assert all(message.startswith("the loss is nan in epoch 1, batch 2") for message in stopped["messages"])
-    assert stopped["record"]["indices"] == stopped["batches"][1]
-    assert len(stopped["batches"][1]) == 12
-    assert not set(stopped["batches"][0]) & set(stopped["batches"][1])
+    assert stopped["are_of_that_batch"] == [False, True]
+    assert len(stopped["record"]["indices"]) == 12
 
 
 @pytest.mark.parametrize("compared", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -102,6 +103,16 @@ def test_a_run_that_lightning_starts_on_two_devices_goes_on_there(
     assert records[0]["test/accuracy"] == records[1]["test/accuracy"]
     curves = [(tmp_path / name / "version_0" / "metrics.csv").read_text() for name in ("whole", "cut")]
     assert curves[0] == curves[1]
+
+
+def test_that_another_process_has_ended_is_said_in_words_and_only_where_there_are_several() -> None:
+    gloo = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:1")
+    assert _words(gloo, 2).startswith("another process of this run has ended, whose error stands above or in its own log [")
+    assert "pair.cc:561" in _words(gloo, 2)
+    nccl = RuntimeError("NCCL error: remote process exited or there was a network error")
+    assert _words(nccl, 8).startswith("another process")
+    assert _words(ConnectionResetError("Connection reset by peer"), 1) == "ConnectionResetError: Connection reset by peer"
+    assert _words(RuntimeError("shapes do not fit"), 2) == "RuntimeError: shapes do not fit"
 
 
 @pytest.mark.parametrize("name", ["triplet", pytest.param("siamese", marks=pytest.mark.slow)])

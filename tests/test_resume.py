@@ -344,7 +344,7 @@ def test_what_cannot_be_gone_on_with_is_refused_in_one_line(
     best.write_bytes(b"")
     assert "there is no other that is whole" in refused("run")
     shutil.rmtree(run / "checkpoints")
-    assert "it has no checkpoint to go on from; start it again by fit.py --config" in refused("run")
+    assert "it has no checkpoint to go on from; if its config is your own, start it again by fit.py --config" in refused("run")
 
 
 def test_a_full_disk_ends_a_run_with_the_reason_and_leaves_the_earlier_checkpoint_whole(tmp_path: Path, script: Script) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.data.layout import NOT_READ, find_classes, list_beside, list_files, list_loops
+from lab.data.layout import NOT_READ, Skipped, find_classes, list_beside, list_files
 from lab.data.pictures import ENDINGS, decode
 
 Severity = Literal["error", "warning"]
@@ -50,15 +50,11 @@ def check_folder(folder: Path) -> Checked:
     findings: list[Finding] = []
     counts: dict[str, dict[str, int]] = {}
     places: dict[str, list[tuple[str, str, Path]]] = defaultdict(list)  # split, class and file by what is to be seen
-    splits = find_classes(folder)
-
-    def unreadable(error: OSError) -> None:
-        findings.append(Finding("error", "unreadable", f"{error.filename} cannot be read: {error.strerror}"))
-
+    splits, skipped = find_classes(folder), Skipped([], [])
     for split, classes in splits.items():
         counts[split] = {}
         for name, inside in classes.items():
-            files = list_files(inside, unreadable)
+            files = list_files(inside, skipped)
             findings += [
                 Finding("error", "not supported", f"{path}: convert {path.suffix} to JPEG or PNG")
                 for path in files
@@ -71,23 +67,27 @@ def check_folder(folder: Path) -> Checked:
             counts[split][name] = len(whole)
             for path, digest in whole:
                 places[digest].append((split, name, path))
-    findings += [
-        Finding("warning", "loop", f"{link} leads back to {link.resolve()}, in which it lies, and is not gone into")
-        for link in list_loops(folder)
-    ]
-    findings += [found for parent in {folder, *_parents(splits)} for found in _about_strays(parent)]
-    findings += _about_classes(counts, splits)
+    parents = {folder, *(path.parent for classes in splits.values() for path in classes.values())}
+    findings += [found for parent in parents for found in _about_strays(parent, skipped)]
+    findings += _about_skipped(skipped)
+    unreadable = {Path(error.filename) for error in skipped.unreadable}
+    findings += _about_classes(counts, splits, unreadable)
     findings += [finding for alike in places.values() if len(alike) > 1 for finding in _about_copies(alike)]
     return Checked(counts, sorted(findings, key=lambda found: (found.severity, found.kind, found.message)))
 
 
-def _parents(splits: dict[str, dict[str, Path]]) -> list[Path]:
-    return [path.parent for classes in splits.values() for path in classes.values()]
+def _about_skipped(skipped: Skipped) -> list[Finding]:
+    cannot = [f"{error.filename} cannot be read: {error.strerror}" for error in skipped.unreadable]
+    loops = [f"{link} leads back to {link.resolve()}, in which it lies, and is not gone into" for link in skipped.loops]
+    return [
+        *(Finding("error", "unreadable", message) for message in cannot),
+        *(Finding("warning", "loop", message) for message in loops),
+    ]
 
 
-def _about_strays(folder: Path) -> list[Finding]:
+def _about_strays(folder: Path, skipped: Skipped) -> list[Finding]:
     """Say which pictures lie beside the folders of classes."""
-    strays = list_beside(folder)
+    strays = list_beside(folder, skipped)
     if not strays:
         return []
     message = f"{len(strays)} beside the folders in {folder}, of no class, so that nothing uses them: {_named(strays)}"
@@ -113,7 +113,9 @@ def _look_at_one(path: Path) -> tuple[Path, str, bool]:
         return path, str(error), False
 
 
-def _about_classes(counts: dict[str, dict[str, int]], splits: dict[str, dict[str, Path]]) -> list[Finding]:
+def _about_classes(
+    counts: dict[str, dict[str, int]], splits: dict[str, dict[str, Path]], unreadable: set[Path]
+) -> list[Finding]:
     train = counts["train"]
     found = (
         []
@@ -123,7 +125,7 @@ def _about_classes(counts: dict[str, dict[str, int]], splits: dict[str, dict[str
     for split, classes in counts.items():
         for name, num in classes.items():
             where = splits[split][name]
-            if num == 0 and split == "train":
+            if num == 0 and split == "train" and where not in unreadable:
                 found.append(Finding("error", "empty class", f"{where} has no picture that can be read"))
             elif num == 1:
                 found.append(Finding("warning", "one picture", f"{where} has one picture: no pair of that class can be made"))

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,13 @@ class PictureFile(NamedTuple):
     name: str  # its path below the folder of its class, with /
     num_bytes: int
     changed: int
+
+
+class Skipped(NamedTuple):
+    """What was not gone into: links that lead back to a folder in which they lie, and folders that cannot be read."""
+
+    loops: list[Path]
+    unreadable: list[OSError]
 
 
 def find_classes(folder: Path) -> dict[str, dict[str, Path]]:
@@ -63,30 +70,20 @@ def list_pictures(folder: Path) -> list[PictureFile]:
     return sorted(_picture_file(path, folder) for path in pictures)
 
 
-def list_files(folder: Path, unreadable: Callable[[OSError], None] | None = None) -> list[Path]:
+def list_files(folder: Path, skipped: Skipped | None = None) -> list[Path]:
     """Return what is no folder in a folder and below, but for what is hidden; each folder is gone into once.
 
     Args:
         folder: the folder.
-        unreadable: is told of each folder that cannot be read, and the rest is listed; None to raise.
+        skipped: notes what is not gone into; None to raise where a folder cannot be read.
     """
-    return list(_files(folder, set(), unreadable))
+    return list(_files(folder, set(), skipped))
 
 
-def list_beside(folder: Path) -> list[Path]:
+def list_beside(folder: Path, skipped: Skipped) -> list[Path]:
     """Return the pictures that lie in a folder itself, not below it."""
-    return [path for path, is_folder in _visible(folder) if not is_folder and path.suffix.lower() in ENDINGS]
-
-
-def list_loops(folder: Path) -> list[Path]:
-    """Return the links below a folder that lead back to a folder in which they lie, and are not gone into."""
-    found = []
-    for where, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(where).resolve()
-        links = [Path(where, name) for name in folders if Path(where, name).is_symlink()]
-        found += [link for link in links if link.resolve() in (here, *here.parents)]
-    return found
+    endings = ENDINGS | NOT_READ
+    return [path for path, is_folder in _visible(folder, skipped) if not is_folder and path.suffix.lower() in endings]
 
 
 def _picture_file(path: Path, folder: Path) -> PictureFile:
@@ -103,27 +100,27 @@ def _subfolders(folder: Path) -> dict[str, Path]:
     return {path.name: path for path, is_folder in _visible(folder) if is_folder}
 
 
-def _files(folder: Path, seen: set[Path], unreadable: Callable[[OSError], None] | None) -> Iterator[Path]:
+def _files(folder: Path, seen: set[Path], skipped: Skipped | None) -> Iterator[Path]:
     """Yield what is no folder in a folder and below, going into each folder once, by whatever links it can be reached."""
     real = folder.resolve()
     if real in seen:
         return
     seen.add(real)
     try:
-        inside = list(_visible(folder))
+        inside = list(_visible(folder, skipped))
     except OSError as error:
-        if unreadable is None:
+        if skipped is None:
             raise
-        unreadable(error)
+        skipped.unreadable.append(error)
         return
     for path, is_folder in inside:
         if is_folder:
-            yield from _files(path, seen, unreadable)
+            yield from _files(path, seen, skipped)
         else:
             yield path
 
 
-def _visible(folder: Path) -> Iterator[tuple[Path, bool]]:
+def _visible(folder: Path, skipped: Skipped | None = None) -> Iterator[tuple[Path, bool]]:
     """Yield what is in a folder, sorted, and whether it is a folder; no hidden ones, nor links back to where this lies."""
     real = folder.resolve()
     with os.scandir(folder) as entries:
@@ -133,3 +130,5 @@ def _visible(folder: Path) -> Iterator[tuple[Path, bool]]:
         is_folder = path.is_dir() if entry.is_symlink() else entry.is_dir()
         if not (is_folder and entry.is_symlink() and path.resolve() in (real, *real.parents)):
             yield path, is_folder
+        elif skipped is not None:
+            skipped.loops.append(path)

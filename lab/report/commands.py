@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from lab.report.run import Run
 from lab.runs import PROJECT
-from lab.trust import trust_options
 
 
 class Command(NamedTuple):
@@ -31,14 +30,14 @@ def commands_of(run: Run) -> list[Command]:
     else:
         commands.append(Command("Repeat this run", f"python scripts/fit.py --config {folder}/config.yaml"))
         if not run.record and last.is_file():
-            goes_on = f"python scripts/fit.py --resume {folder}{trust_options(run.config)}"
+            goes_on = f"python scripts/fit.py --resume {folder}"
             commands.append(Command("Go on where it was interrupted", goes_on))
         if checkpoint is not None:
-            again = f"python scripts/test.py --ckpt_path {_shown(checkpoint)}{trust_options(run.config)}"
+            again = f"python scripts/test.py --ckpt_path {_shown(checkpoint)}"
             commands.append(Command("Score it again", again))
     commands.append(Command("See all curves", f"tensorboard --logdir {_shown(run.folder.resolve().parent)}"))
     if checkpoint is not None:
-        page = f"python scripts/demo.py {_shown(checkpoint)}{trust_options(run.config.get('model'))}"
+        page = f"python scripts/demo.py {_shown(checkpoint)}"
         commands.append(Command("Try it in a browser", page))
         loads = f"from lab.models import load\nmodel = load({str(_near(checkpoint))!r})  # family, network and weights"
         commands.append(Command("Use it from Python", loads))
