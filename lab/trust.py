@@ -52,8 +52,7 @@ def check_strangers(config: Namespace, trusted: Sequence[str]) -> None:
         ValueError: naming it.
     """
     for path, found in _named(config):
-        known = inspect.isclass(found) and issubclass(found, KINDS) and _is_in(path, KNOWN) and _is_in(_home(found), KNOWN)
-        if not known and not (_is_in(path, trusted) or _is_in(_home(found), trusted)):
+        if not _is_known(path, found) and not (_is_in(path, trusted) or _is_in(_home(found), trusted)):
             raise ValueError(stranger(path))
 
 
@@ -65,8 +64,12 @@ def stranger(path: str) -> str:
 
 def trust_options(config: Any) -> str:
     """Return the ``--trust`` options that another command needs to make what is in a parsed config, each after a space."""
-    paths = [where for path, found in _named(config) for where in (path, _home(found)) if not _is_in(where, KNOWN)]
+    paths = [where for path, found in _named(config) if not _is_known(path, found) for where in (path, _home(found))]
     return "".join(f" --trust {module}" for module in dict.fromkeys(path.rpartition(".")[0] for path in paths))
+
+
+def _is_known(path: str, found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, KINDS) and _is_in(path, KNOWN) and _is_in(_home(found), KNOWN)
 
 
 def _is_in(path: str, modules: Sequence[str]) -> bool:
