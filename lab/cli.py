@@ -13,9 +13,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from lab.callbacks import default_callbacks
+from lab.complaint import Complaint
 from lab.config_files import check_groups, read_config
 from lab.data import Augmentation, Episodes
-from lab.explain import Complaint, explain
+from lab.explain import explain
 from lab.instantiation import FamilyInstantiator
 from lab.metrics import Evaluation
 from lab.models import Family

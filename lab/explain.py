@@ -2,43 +2,11 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from lab.config_files import Entry, broken_module, keys_of_classes, parameters, public_names
+from lab.complaint import Complaint, nearest
+from lab.config_files import broken_module, keys_of_classes, parameters, public_names
 from lab.trust import stranger
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """What the parser says, and what it was given.
-
-    Args:
-        message: the parser's message, of any number of lines.
-        entries: what stands in the configs, in the order in which they are read.
-        arguments: the command line.
-        keys: every key the parser knows, dotted.
-        classes_of: modules in which the classes of a key usually are, by the last part of the key.
-    """
-
-    message: str
-    entries: list[Entry]
-    arguments: list[str]
-    keys: list[str]
-    classes_of: dict[str, list[str]]
-
-    @property
-    def path(self) -> str:
-        """The dotted key that is complained about."""
-        return ".".join(re.findall(r'Parser key "([\w.]+)"', self.message))
-
-    def place(self, name: str) -> str:
-        """Say where a dotted key or a class path stands: on the command line, or in which line of which file."""
-        option = re.escape(name).replace(r"\.", r"(\.init_args)?\.")
-        if any(argument == name or re.match(rf"--{option}(=|$)", argument) for argument in self.arguments):
-            return " (on the command line)"
-        found = [entry for entry in self.entries if name in (entry.key, entry.value)]
-        return f" ({found[-1].path}:{found[-1].line})" if found else ""
 
 
 def explain(complaint: Complaint) -> str:
@@ -79,7 +47,7 @@ def _unknown_key(complaint: Complaint, found: re.Match[str]) -> str:
     until_there = complaint.message[: found.end() + 100]
     owner = re.findall(r"class_path[ =]'([^']+)'", until_there.replace("given class_path", "class_path"))
     if owner and owner[-1].endswith((".Family", ".LightningDataModule")):  # which the parser takes where no class is named
-        return f"{complaint.path} must name its class by class_path{complaint.place(complaint.path)}"
+        return f"{complaint.path} must name its class by class_path{complaint.here}"
     if owner:
         known, where, what = parameters(owner[-1]), f"{complaint.path}.{key}", owner[-1]
     else:
@@ -87,7 +55,7 @@ def _unknown_key(complaint: Complaint, found: re.Match[str]) -> str:
         key = key if group else key.split(".")[0]
         known = {name.removeprefix(prefix).split(".")[0] for name in complaint.keys if name.startswith(prefix)}
         where, what = prefix + key, group or "a config"
-    return f"unknown key {where}: {what} has no {key!r}{_nearest(key, known)}{complaint.place(where)}"
+    return f"unknown key {where}: {what} has no {key!r}{nearest(key, known)}{complaint.place(where)}"
 
 
 def _no_file(complaint: Complaint, found: re.Match[str]) -> str:
@@ -101,7 +69,7 @@ def _not_importable(complaint: Complaint, found: re.Match[str]) -> str:
         given = re.findall(r"given class_path '([^']*)'", complaint.message)
         path = next((class_path for class_path in given if class_path.startswith(no_module)), no_module)
         return f"{start}{path} cannot be imported: there is no module {no_module}{complaint.place(path)}"
-    path, near = f"{module}.{name}", _nearest(name, public_names(module))
+    path, near = f"{module}.{name}", nearest(name, public_names(module))
     return f"{start}{path} cannot be imported: {module} has no {name}{near}{complaint.place(path)}"
 
 
@@ -119,8 +87,7 @@ def _missing_arguments(complaint: Complaint, found: re.Match[str]) -> str:
 
 
 def _several_classes(complaint: Complaint, found: re.Match[str]) -> str:
-    path = complaint.path
-    return f"{path}: several classes are called {found[1]}; write one in full: {found[2]}{complaint.place(path)}"
+    return f"{complaint.path}: several classes are called {found[1]}; write one in full: {found[2]}{complaint.here}"
 
 
 def _wrong_class(complaint: Complaint, found: re.Match[str]) -> str:
@@ -129,7 +96,7 @@ def _wrong_class(complaint: Complaint, found: re.Match[str]) -> str:
     room, _, name = named.rpartition(".")
     fits = [key for key, modules in complaint.classes_of.items() if room in modules and name in public_names(room)]
     advice = f"; it may be one for {fits[0]!r}" if fits else ""
-    return f"{complaint.path} must be a {found[1]}, which {named} is not{advice}{complaint.place(complaint.path)}"
+    return f"{complaint.path} must be a {found[1]}, which {named} is not{advice}{complaint.here}"
 
 
 def _no_class_path(complaint: Complaint, found: re.Match[str]) -> str:
@@ -154,7 +121,7 @@ def _no_class(complaint: Complaint, found: re.Match[str]) -> str:
     advice = "torchvision's models are made by lab.nets.Pretrained"
     if not complaint.path:
         return f"a class_path names a function, where there must be a class; {advice}"
-    return f"{complaint.path} must be a class, and {name} is a function; {advice}{complaint.place(complaint.path)}"
+    return f"{complaint.path} must be a class, and {name} is a function; {advice}{complaint.here}"
 
 
 def _no_mapping(complaint: Complaint, found: re.Match[str]) -> str:
@@ -163,8 +130,7 @@ def _no_mapping(complaint: Complaint, found: re.Match[str]) -> str:
 
 
 def _no_class_named(complaint: Complaint, found: re.Match[str]) -> str:
-    path = complaint.path
-    return f"{path} must name a {found[1]} by class_path, and its arguments by init_args{complaint.place(path)}"
+    return f"{complaint.path} must name a {found[1]} by class_path, and its arguments by init_args{complaint.here}"
 
 
 def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
@@ -177,29 +143,22 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     value = re.search(r"(?:Got value: |Given value: |val=')(.*?)(?:\. Got value|'|\n|$)", complaint.message)
     broken = broken_module(value[1]) if value else ""
     if broken:
-        return f"{complaint.path}: {broken}{complaint.place(complaint.path)}"
+        return f"{complaint.path}: {broken}{complaint.here}"
     kind = complaint.path.rpartition(".")[2]
     if kind in complaint.classes_of:
         room = complaint.classes_of[kind][0]
         named = (re.search(r"class_path='([\w.]+)'", complaint.message) or value or ["", "?"])[1]
         such = f"such as {room}.{public_names(room)[0]}, not {named!r}"
-        return f"{complaint.path} must name a class, {such}{complaint.place(complaint.path)}"
+        return f"{complaint.path} must name a class, {such}{complaint.here}"
+    if not kinds.keys() - {"NoneType"}:  # what else it can be was not said
+        return f"{complaint.path} cannot be {value[1] if value else '?'!r}{complaint.here}"
     allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
     allowed = allowed.replace("Sequence", "list").replace("list", "a list as '[a, b]'")
-    return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.place(complaint.path)}"
+    return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.here}"
 
 
 def _denied(complaint: Complaint, found: re.Match[str]) -> str:
     return stranger(found[1]) + complaint.place(found[1])
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """Name the nearest of what is known, whatever the case, or what there is, where that is not too much to read."""
-    by_lower = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), sorted(by_lower), n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {by_lower[near[0]]!r}?"
-    return f"; it has {', '.join(sorted(by_lower.values()))}" if 0 < len(by_lower) <= 12 else ""
 
 
 KINDS: tuple[tuple[str, Callable[[Complaint, re.Match[str]], str]], ...] = (

@@ -14,7 +14,8 @@ MAY_IMPORT = {
     "apply": {"apply", "arguments", "data", "metrics", "models", "plots", "writing"},  # which only scripts/ and the demo import
     "callbacks": {"callbacks", "configuration", "metrics", "plots", "writing"},
     "config_files": set(),
-    "explain": {"config_files", "trust"},
+    "complaint": {"config_files"},
+    "explain": {"complaint", "config_files", "trust"},
     "refusals": set(),
     "resume": {"models", "options", "run_list", "runs", "writing"},
     "options": set(),
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "preflight": {"config_files", "models", "runs"},
     "cli": {
         "callbacks",
+        "complaint",
         "config_files",
         "data",
         "explain",

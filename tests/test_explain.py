@@ -125,6 +125,7 @@ def test_a_value_of_the_wrong_type_is_named_with_the_right_type_and_its_line(
             ["model.optimizer must name a class, such as torch.optim.", "not 'lab.nets.MLP'"],
         ),
         (["--name", "v1.0", "--modle", "3"], ["unrecognized argument --modle; did you mean '--model'?"]),
+        (["--model.optimizer.betas", "[0.9]"], ["model.optimizer.betas cannot be '[0.9]' (on the command line)"]),
         (["--trainer.log_every_n_steps", "0.5"], ["trainer.log_every_n_steps must be int or null, not '0.5'"]),
         (["--data", "mnist"], ["data: there is no class 'mnist'", "'lab.data.MNIST'"]),
         (["--model.optimizer", "Adamm"], ["model.optimizer: there is no class 'Adamm'", "'torch.optim.Adam'"]),
