@@ -44,6 +44,7 @@ def _check() -> None:
         for kind, num in shown.items():
             if num > MAX_SHOWN:
                 console.print(f"{kind}: {num - MAX_SHOWN} more; --json has them all")
-        console.print("nothing is wrong" if not checked.findings else f"{len(checked.findings)} findings")
+        num = len(checked.findings)
+        console.print(f"{num} finding{'' if num == 1 else 's'}" if num else "nothing is wrong")
     if any(finding.severity == "error" for finding in checked.findings):
         sys.exit(1)

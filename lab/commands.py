@@ -140,7 +140,7 @@ def _test() -> None:
     paths = given("--ckpt_path")
     if not paths and not {"-h", "--help"} & set(sys.argv):
         raise ValueError("name the checkpoint to test: --ckpt_path lightning_logs/NAME/version_0/checkpoints/best.ckpt")
-    own_config = Path(paths[-1]).parent.parent / "config.yaml" if paths else Path()
+    own_config = Path(paths[-1]).resolve().parent.parent / "config.yaml" if paths else Path()
     if paths:
         read_checkpoint(paths[-1])
     if not given("--config", "-c") and paths:

@@ -55,6 +55,8 @@ def read_config(path: Path, prefix: str = "", above: tuple[Path, ...] = ()) -> l
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{path}{line} is not YAML: {error.problem}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is not a text file") from error
     if not isinstance(node, yaml.MappingNode):
@@ -80,6 +82,8 @@ def _entries(node: yaml.Node, path: Path, prefix: str, above: tuple[yaml.Node, .
             yield from _entries(part, path, prefix, (*above, node))
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         line, name = key.start_mark.line + 1, str(key.value)
+        if not key.tag.endswith((":str", ":merge", ":value")):
+            raise ValueError(f"{path}:{line} has the key {name}, which is no text: put it in quotes, or mend it")
         if name in seen:
             raise ValueError(f"{path}:{line} gives {name} again, which line {seen[name]} has given")
         seen[name] = line

@@ -153,6 +153,7 @@ def _wrong_type(complaint: Complaint, found: re.Match[str]) -> str:
     if not kinds.keys() - {"NoneType"}:  # what else it can be was not said
         return f"{complaint.path} cannot be {value[1] if value else '?'!r}{complaint.here}"
     allowed = " or ".join("null" if kind == "NoneType" else kind for kind in kinds)
+    allowed = "int" if complaint.path == "seed_everything" else allowed  # which the parser would let be true or false
     allowed = allowed.replace("Sequence", "list").replace("list", "a list as '[a, b]'")
     return f"{complaint.path} must be {allowed}, not {value[1] if value else '?'!r}{complaint.here}"
 

@@ -53,7 +53,9 @@ def go_on_with() -> Path | None:
         again = f"if its config is your own, start it again by fit.py --config {run / 'config.yaml'}"
         raise ValueError(f"--resume {named[-1]}: it has no checkpoint to go on from; {again}")
     if noted.get("state") == "finished" and not given("--trainer.max_epochs"):
-        raise ValueError(f"--resume {named[-1]}: it has finished; to train it for longer, raise --trainer.max_epochs")
+        raise ValueError(
+            f"--resume {named[-1]}: it has finished; to train it for longer, raise --trainer.max_epochs (not with OneCycleLR)"
+        )
     sys.argv[1:1] = ["--config", str(run / "config.yaml")]
     if not given("--ckpt_path"):
         sys.argv += ["--ckpt_path", str(_last_checkpoint(run))]

@@ -9,17 +9,13 @@ from typing import Any
 from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse._paths import Path as ParsedPath
 from jsonargparse._util import import_object
-from lightning.pytorch import Callback, LightningDataModule
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch import LightningDataModule
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-KNOWN = (
-    *(f"lab.{room}" for room in ("callbacks", "data", "losses", "metrics", "models", "nets")),
-    *("torch.nn", "torch.optim", "lightning.pytorch"),
-)
-KINDS = (nn.Module, Optimizer, LRScheduler, Callback, Logger, LightningDataModule)
+KNOWN = ("lab.data", "lab.losses", "lab.models", "lab.nets", "torch.nn", "torch.optim")
+KINDS = (nn.Module, Optimizer, LRScheduler, LightningDataModule)  # callbacks and loggers write where they are told to
 
 
 def deny_strangers(trusted: Sequence[str]) -> None:
@@ -37,7 +33,9 @@ def deny_strangers(trusted: Sequence[str]) -> None:
         if module.partition(".")[0] in (*sys.stdlib_module_names, "jsonargparse"):
             raise ValueError(f"--trust {module}: that is no module of classes to train with")
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*KNOWN, *trusted])
-    if not trusted:  # what is in the working directory must not take the place of a library that is not installed
+    here = {path.stem for path in Path.cwd().iterdir()}
+    if not any(module.partition(".")[0] in here for module in trusted):
+        # What lies in the working directory must not take the place of a library that is not installed.
         sys.path[:] = [place for place in sys.path if place and Path(place).resolve() != Path.cwd()]
 
 
@@ -59,7 +57,7 @@ def check_strangers(config: Namespace, trusted: Sequence[str]) -> None:
 def stranger(path: str) -> str:
     """Say that something is not known, and what to do."""
     module = path.rpartition(".")[0]
-    return f"{path} is no class of lab, torch.nn, torch.optim or Lightning; if you trust it: --trust {module}"
+    return f"{path} is no class of a network, a loss or data of lab, torch.nn or torch.optim; if you trust it: --trust {module}"
 
 
 def trust_options(config: Any) -> str:

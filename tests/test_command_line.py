@@ -173,6 +173,7 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         (["--name", "../elsewhere"], "name must be that of a folder"),
         (["--seed_everything", "-1"], "seed_everything must be a whole number from 0 to 4294967295, not -1"),
         (["--seed_everything", "false"], "seed_everything must be a whole number from 0 to 4294967295, not False"),
+        (["--model.optimizer.betas", "[2, 3]"], "model.optimizer: Invalid beta parameter at index 0: 2.0"),
         (["--trainer.gradient_clip_val", "-1"], "trainer.gradient_clip_val must be 0 or more, not -1"),
         (["--trainer.check_val_every_n_epoch", "0"], "trainer.check_val_every_n_epoch must be 1 or more, not 0"),
         (["--trainer.val_check_interval", "0"], "trainer.val_check_interval must be a share of an epoch or a number of steps"),

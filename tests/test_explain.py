@@ -154,6 +154,8 @@ def test_a_mistake_on_the_command_line_is_said_in_one_line(
     [
         (["--data.batch_size", "44"], "needs 11 classes a batch, but there are 10"),
         (["--data.batch_size", "30"], "data.batch_size 30 must be data.samples_per_class 4 times two or more classes"),
+        (["--data.samples_per_class", "1"], "data.samples_per_class must be 2 or more: a pair of one class takes two images"),
+        (["--data.image_size", "100000"], "data.image_size must be at most 4,096 pixels a side, not 100000"),
         (["--data.num_images_per_class", "3"], "class 'pattern 0' has 3 training images, fewer than data.samples_per_class 4"),
         (["--data.classes", "11"], "data.classes asks for 11 classes; Synthetic has 10"),
         (["--data.classes", "[pattern 1, patern 2]"], "did you mean 'pattern 2'?"),
@@ -188,6 +190,8 @@ def test_what_a_class_refuses_is_passed_on_in_its_own_words_before_there_is_a_ru
             "data: !!python/object/apply:os.system [ls]\n",
             "my.yaml:1 has the tag tag:yaml.org,2002:python/object/apply:os.system",
         ),
+        ("[" * 3_000, "my.yaml is nested too deeply"),
+        ("3: 4\n" + CONFIG, "my.yaml:1 has the key 3, which is no text: put it in quotes, or mend it"),
         ("resume: runs/mine\n", "resume is given on the command line, as --resume, not in my.yaml:1"),
         ("trainer:\n  max_epochs: 1\n  max_epochs: 2\n", "my.yaml:3 gives max_epochs again, which line 2 has given"),
         (

@@ -171,7 +171,8 @@ def test_a_function_is_not_called_wherever_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    refused = script("test.py", "--ckpt_path", str(downloaded(edit) / "checkpoints" / "best.ckpt"))
+    callbacks = ("--trust", "lightning.pytorch.callbacks")
+    refused = script("test.py", "--ckpt_path", str(downloaded(edit) / "checkpoints" / "best.ckpt"), *callbacks)
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"error: {named}") and "if you trust it: --trust" in refused.stderr
     assert not list(tmp_path.rglob("executed"))
@@ -206,8 +207,11 @@ def test_the_working_directory_does_not_stand_in_for_a_library_that_is_not_insta
     if importlib.util.find_spec("wandb") is not None:
         pytest.skip("wandb is installed")
     (tmp_path / "wandb.py").write_text(PAYLOAD)
-    refused = script("test.py", "--ckpt_path", str(downloaded(edit) / "checkpoints" / "best.ckpt"))
+    checkpoint = str(downloaded(edit) / "checkpoints" / "best.ckpt")
+    assert "--trust lightning.pytorch.loggers" in script("test.py", "--ckpt_path", checkpoint).stderr
+    refused = script("test.py", "--ckpt_path", checkpoint, "--trust", "lightning.pytorch.loggers")
     assert refused.returncode == 2
+    assert "wandb" in refused.stderr
     assert not (tmp_path / "executed").exists()
 
 
@@ -215,7 +219,7 @@ def test_a_module_that_is_trusted_is_used(downloaded: Callable[..., Path], scrip
     checkpoint = str(downloaded(_as_a_callback) / "checkpoints" / "best.ckpt")
     refused = script("test.py", "--ckpt_path", checkpoint)
     assert (
-        "stranger.Payload is no class of lab, torch.nn, torch.optim or Lightning; if you trust it: --trust stranger ("
+        "stranger.Payload is no class of a network, a loss or data of lab, torch.nn or torch.optim; if you trust"
         in refused.stderr
     )
     assert "config.yaml:" in refused.stderr

@@ -113,8 +113,8 @@ class CollapseGuard(Callback):
         settings = ["--model.loss.mining all"] * hard + ["a lower --model.optimizer.lr, or max_lr of the scheduler"]
         return (
             f"training has collapsed by step {trainer.global_step}: all images get nearly the same embedding, so the loss, "
-            f"{measured.loss:.4g}, stays at that of a single point, {measured.loss_at_a_point:.4g}, and nothing is learned. "
-            f"The likely cause is {cause}: set {', or '.join(settings)}"
+            f"{measured.loss:.4g}, stays at that of a single point, {measured.loss_at_a_point:.4g}, and little more is "
+            f"learned. The likely cause is {cause}: set {', or '.join(settings)}"
             + (", or --callbacks.collapse_remedy auto" if self.remedy == "none" else "")
         )
 

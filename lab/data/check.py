@@ -106,7 +106,7 @@ def _look_at(paths: Iterable[Path]) -> list[tuple[Path, str, bool]]:
 
 def _look_at_one(path: Path) -> tuple[Path, str, bool]:
     if not path.is_file():
-        return path, f"{path} cannot be read: it is {'a link to nothing' if path.is_symlink() else 'not a file'}", False
+        return path, f"{path} cannot be read: it is {'not a file' if path.exists() else 'a link to nothing'}", False
     try:
         return path, hashlib.sha256(decode(path, COMPARED_AT, "squash").numpy().tobytes()).hexdigest(), True
     except ValueError as error:

@@ -175,13 +175,13 @@ def _make(value: Any, path: str | os.PathLike[str]) -> Any:
 def _known_class(class_path: Any, path: str | os.PathLike[str]) -> type:
     """Find a class without importing anything: a checkpoint may come from a stranger, and importing is executing.
 
-    A function is refused whatever it returns, and so is all of torch but layers, losses and optimizers: parts of it compile
-    text.
+    A function is refused whatever it returns, and so is what this project imports itself, but for layers, losses and
+    optimizers: parts of torch compile text, and some metrics download weights.
     """
     module, _, name = str(class_path).rpartition(".")
     found = getattr(sys.modules.get(module), name, None)
     ours = module.startswith(("lab.", "torch.nn.", "torch.optim.")) or module in ("torch.nn", "torch.optim")
-    if not ours and module.partition(".")[0] == "torch":
+    if not ours and module.partition(".")[0] in ("lightning", "torch", "torchmetrics"):
         found = None
     if not (isinstance(found, type) and issubclass(found, nn.Module | Optimizer | LRScheduler | Evaluation)):
         raise ValueError(f"{path} names {class_path}, which is not a known class; if you trust the file, import it first")

@@ -24,16 +24,23 @@ def optimizer_and_schedule(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise ValueError("model.encoder has no parameters to train, nor has what stands on it")
-    optimizer = make_optimizer(trained)
+    optimizer = _made("optimizer", make_optimizer, trained)
     if make_scheduler is None:
         return optimizer
     takes_steps = "total_steps" in inspect.signature(made_by(make_scheduler)).parameters
     options = {"total_steps": model.trainer.estimated_stepping_batches} if takes_steps else {}
     if options and math.isinf(options["total_steps"]):
         raise ValueError("model.scheduler needs to know when training ends: set trainer.max_epochs, or model.scheduler null")
-    scheduler = make_scheduler(optimizer, **options)
+    scheduler = _made("scheduler", make_scheduler, optimizer, **options)
     schedule = {"scheduler": scheduler, "interval": "step" if takes_steps else "epoch"}
     return {"optimizer": optimizer, "lr_scheduler": {**schedule, "monitor": getattr(scheduler, "monitor", "val/loss")}}
+
+
+def _made(key: str, maker: Any, *arguments: Any, **options: Any) -> Any:
+    try:
+        return maker(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"model.{key}: {error}") from error
 
 
 def check_makers(optimizer: Any, scheduler: Any) -> None:
@@ -73,14 +80,14 @@ def _keyword(maker: Any, name: str) -> Any:
 
 
 def check_schedule(trainer: Trainer) -> None:
-    """Refuse to go on from a checkpoint whose schedule ends before the run does.
+    """Refuse to go on from a checkpoint whose schedule does not end with the run.
 
     Raises:
         ValueError: naming both lengths.
     """
     for config in trainer.lr_scheduler_configs:
         steps = getattr(config.scheduler, "total_steps", None)
-        if steps is not None and steps < trainer.estimated_stepping_batches:
+        if steps is not None and steps != trainer.estimated_stepping_batches:
             raise ValueError(
                 f"the learning rate schedule of the checkpoint ends after {steps} steps and the run after "
                 f"{trainer.estimated_stepping_batches:.0f}: resume with the trainer.max_epochs it was started with"
