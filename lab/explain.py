@@ -2,10 +2,12 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from lab.complaint import Complaint, nearest
-from lab.config_files import broken_module, keys_of_classes, parameters, public_names
+from lab.config_files import broken_module, keys_of_classes, parameters, public_names, read_config
 from lab.trust import stranger
 
 
@@ -71,6 +73,17 @@ def _not_importable(complaint: Complaint, found: re.Match[str]) -> str:
         return f"{start}{path} cannot be imported: there is no module {no_module}{complaint.place(path)}"
     path, near = f"{module}.{name}", nearest(name, public_names(module))
     return f"{start}{path} cannot be imported: {module} has no {name}{near}{complaint.place(path)}"
+
+
+def _bad_file(complaint: Complaint, found: re.Match[str]) -> str:
+    """Name the class in a file that cannot be made, where the parser says that the file leads back to itself."""
+    entries = read_config(Path(found[1]), complaint.path)
+    named = next((entry for entry in entries if entry.key.endswith("class_path")), None)
+    if named is None:
+        return f"{complaint.path}: {found[1]} names no class{complaint.here}"
+    module, _, name = named.value.rpartition(".")
+    near = nearest(name, public_names(module)) if module in sys.modules else ""
+    return f"{complaint.path}: {named.value} cannot be made{near} ({named.path}:{named.line})"
 
 
 def _missing_arguments(complaint: Complaint, found: re.Match[str]) -> str:
@@ -169,6 +182,7 @@ KINDS: tuple[tuple[str, Callable[[Complaint, re.Match[str]], str]], ...] = (
     (r"(?:Group '([\w.]+)' does not accept option|Option) '([\w.]+)'", _unknown_key),
     (r"(?:Expected a path but|File does not exist:) '?(\S+\.(?:ya?ml|json))", _no_file),
     (r"module '([\w.]+)' has no attribute '(\w+)'|No module named '([\w.]+)'", _not_importable),
+    (r"Config file loop detected: (\S+) ->", _bad_file),
     (r"Unable to load config '(.*?)'", _no_mapping),
     (r"the following arguments are required: (.*)", _missing_arguments),
     (r"Multiple subclasses with name (\w+)\..*ambiguity: (.*?)\.?$", _several_classes),

@@ -149,12 +149,24 @@ def test_a_mistake_on_the_command_line_is_said_in_one_line(
     assert len(message) < 300
 
 
+def test_a_class_that_a_file_names_wrongly_is_named_with_its_place_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "encoder.yaml").write_text("# mine\nclass_path: lab.nets.ConvNett\n")
+    for config, arguments in (
+        (CONFIG, ["--model.encoder", "encoder.yaml"]),
+        (CONFIG.replace("      class_path: lab.nets.ConvNet\n      init_args: {width: 4}", "      encoder.yaml"), []),
+    ):
+        message = _refusal(monkeypatch, tmp_path, config, *arguments)
+        assert message.startswith("model.encoder: lab.nets.ConvNett cannot be made; did you mean 'ConvNet'? (")
+        assert message.endswith("encoder.yaml:2)")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--data.batch_size", "44"], "needs 11 classes a batch, but there are 10"),
         (["--data.batch_size", "30"], "data.batch_size 30 must be data.samples_per_class 4 times two or more classes"),
-        (["--data.samples_per_class", "1"], "data.samples_per_class must be 2 or more: a pair of one class takes two images"),
         (["--data.image_size", "100000"], "data.image_size must be at most 4,096 pixels a side, not 100000"),
         (["--data.num_images_per_class", "3"], "class 'pattern 0' has 3 training images, fewer than data.samples_per_class 4"),
         (["--data.classes", "11"], "data.classes asks for 11 classes; Synthetic has 10"),

@@ -35,8 +35,6 @@ def check_options(
             raise ValueError(f"data.{name} must be positive, not {value}")
     if image_size is not None and image_size > MOST_PIXELS:
         raise ValueError(f"data.image_size must be at most {MOST_PIXELS:,} pixels a side, not {image_size}")
-    if samples_per_class == 1:
-        raise ValueError("data.samples_per_class must be 2 or more: a pair of one class takes two images")
     share = validation_size
     if isinstance(share, float) and (share == 1 or (share > 1 and share % 1)):
         raise ValueError(f"data.validation_size must be a share below 1 or a whole number, not {share}")
