@@ -32,7 +32,7 @@ def _known(path: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", ["siamese", "logistic_two_views"])
+@pytest.mark.parametrize("kind", ["siamese", pytest.param("logistic_two_views", marks=pytest.mark.slow)])
 def test_exported_networks_give_the_embeddings_distances_and_probabilities_of_the_model(
     kind: str, script: Script, tmp_path: Path
 ) -> None:

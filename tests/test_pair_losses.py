@@ -451,7 +451,14 @@ def test_a_loss_of_ones_own_takes_what_it_says_or_is_believed_to(needed: Input) 
             check_input(MineOfLogits(), needed, "Family")
 
 
-@pytest.mark.parametrize("name", ["ContrastiveLoss", "TripletMarginLoss", "SupConLoss"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TripletMarginLoss",
+        pytest.param("ContrastiveLoss", marks=pytest.mark.slow),
+        pytest.param("SupConLoss", marks=pytest.mark.slow),
+    ],
+)
 def test_triplet_is_trained_with_a_loss_of_pytorch_metric_learning_named_by_its_path(
     script: Script, tmp_path: Path, name: str
 ) -> None:

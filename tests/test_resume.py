@@ -100,9 +100,9 @@ def _assert_same(run: Path, other: Path) -> None:
         ("siamese", "SIGTERM", 22),
         ("triplet", "SIGTERM", 22),
         ("split_image", "SIGTERM", 22),
-        ("split_image", "SIGTERM", 34),  # with the last step of an epoch
-        ("classifier", "SIGTERM", 1),
-        ("classifier", "SIGTERM", 20),  # a step whose loss is logged
+        pytest.param("split_image", "SIGTERM", 34, marks=pytest.mark.slow),  # with the last step of an epoch
+        pytest.param("classifier", "SIGTERM", 1, marks=pytest.mark.slow),
+        pytest.param("classifier", "SIGTERM", 20, marks=pytest.mark.slow),  # a step whose loss is logged
         ("triplet", "exception", 35),
         ("classifier", "exception", 68),  # with the last step of all
     ],
