@@ -62,8 +62,9 @@ def stranger(path: str) -> str:
 
 def trust_options(config: Any) -> str:
     """Return the ``--trust`` options that another command needs to make what is in a parsed config, each after a space."""
-    paths = [where for path, found in _named(config) if not _is_known(path, found) for where in (path, _home(found))]
-    return "".join(f" --trust {module}" for module in dict.fromkeys(path.rpartition(".")[0] for path in paths))
+    made = [(path, found) for path, found in _named(config) if found is not None and not _is_known(path, found)]
+    modules = dict.fromkeys(where.rpartition(".")[0] for path, found in made for where in (path, _home(found)))
+    return "".join(f" --trust {module}" for module in modules)
 
 
 def _is_known(path: str, found: Any) -> bool:
@@ -80,12 +81,15 @@ def _home(found: Any) -> str:
 
 
 def _named(config: Any) -> Iterator[tuple[str, Any]]:
-    """List what a parsed config names to be made or called, and what that is."""
+    """List what a parsed config names to be made or called, and what that is; None where it cannot be imported."""
     values = vars(config) if isinstance(config, Namespace) else config
     if isinstance(values, dict):
         path = values.get("class_path")
         if isinstance(path, str) and "." in path:
-            yield path, import_object(path)
+            try:
+                yield path, import_object(path)
+            except (ImportError, AttributeError, ValueError):  # in an argument of any type, which only looks like a class
+                yield path, None
         values = list(values.values())
     if isinstance(values, list | tuple | set):
         for part in values:

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import PROJECT, Script
+
+from lab.models.schedule import check_schedule
 
 CONFIGS = {
     "classifier": ("classifier.yaml", ()),
@@ -396,3 +399,13 @@ def test_a_remedy_of_a_collapse_goes_on_where_it_was(script: Script, tmp_path: P
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
     assert script("fit.py", "--resume", "cut/version_0", "--trust", "faulty").returncode == 0
     _assert_same(tmp_path / "cut" / "version_0", tmp_path / "whole" / "version_0")
+
+
+@pytest.mark.parametrize("steps_of_run", [60, 80])
+def test_a_run_does_not_go_on_under_a_schedule_that_ends_elsewhere(steps_of_run: int) -> None:
+    configs = [SimpleNamespace(scheduler=SimpleNamespace(total_steps=70))]
+    trainer: Any = SimpleNamespace(lr_scheduler_configs=configs, estimated_stepping_batches=steps_of_run)
+    with pytest.raises(ValueError, match=f"ends after 70 steps and the run after {steps_of_run}"):
+        check_schedule(trainer)
+    trainer.estimated_stepping_batches = 70
+    check_schedule(trainer)

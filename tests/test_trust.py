@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import yaml
 from conftest import PROJECT, Script
+from jsonargparse import Namespace
 from PIL import Image
+
+from lab.trust import check_strangers, trust_options
 
 PAYLOAD = '''
 import sys
@@ -258,3 +261,10 @@ def test_a_trust_that_says_nothing_or_too_much_is_refused(trained: Path, script:
     assert "--trust is for --resume" in script("fit.py", "--config", config, "--trust", "mine").stderr
     assert "--trust os: that is no module of classes" in script("test.py", "--ckpt_path", checkpoint, "--trust", "os").stderr
     assert "--trust a b: that is no name of a module" in script("test.py", "--ckpt_path", checkpoint, "--trust", "a b").stderr
+
+
+def test_what_only_looks_like_a_class_needs_no_trust_and_is_not_let_through() -> None:
+    config = Namespace(options={"class_path": "nowhere.Nothing"}, network={"class_path": "lab.nets.MLP"}, paths=["a.b"])
+    assert trust_options(config) == ""
+    with pytest.raises(ValueError, match=r"nowhere\.Nothing is no class of a network"):
+        check_strangers(config, [])
