@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 from lab.callbacks import default_callbacks
 from lab.complaint import Complaint
 from lab.config_files import check_groups, read_config
-from lab.data import Augmentation, Episodes
+from lab.data import Augmentation, Episodes, Folds
 from lab.explain import explain
 from lab.instantiation import FamilyInstantiator
 from lab.metrics import Evaluation
@@ -47,7 +47,7 @@ CLASSES_OF = {
     "callbacks": ["lightning.pytorch.callbacks"],
 }
 GROUPS: dict[str, Callable[..., Any]] = {"trainer": Trainer, "callbacks": default_callbacks}
-DESCRIBED = {"model.evaluation": Evaluation, "data.episodes": Episodes, "data.augmentation": Augmentation}
+DESCRIBED = {"model.evaluation": Evaluation, "data.episodes": Episodes, "data.folds": Folds, "data.augmentation": Augmentation}
 CALLBACK_SWITCHES = {
     "enable_checkpointing": Checkpoint,
     "enable_model_summary": ModelSummary,

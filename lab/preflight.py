@@ -76,7 +76,8 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
     data.setup("fit")
     check_needs(model, data)
     chooses = config.callbacks.checkpoints or config.callbacks.early_stopping
-    if chooses and (config.callbacks.monitor or model.monitor).startswith("val/") and "val" in getattr(data, "join", ()):
+    by_validation = (config.callbacks.monitor or model.monitor).startswith("val/")
+    if chooses and by_validation and "val" in getattr(data, "join", ()) and getattr(data, "folds", None) is None:
         raise ValueError("data.join val leaves no validation to choose the best epoch by: set callbacks.monitor train/loss")
     check_learning_rate(model.optimizer, model.scheduler)
     with torch.random.fork_rng(devices=[]):

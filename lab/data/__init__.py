@@ -5,6 +5,7 @@ from lab.data.augmentation import Augmentation
 from lab.data.cifar10 import CIFAR10
 from lab.data.episodes import Episodes
 from lab.data.folder import ImageFolder
+from lab.data.folds import Folds
 from lab.data.mnist import MNIST, FashionMNIST
 from lab.data.module import ImageDataModule
 from lab.data.omniglot import Omniglot
@@ -17,6 +18,7 @@ __all__ = [
     "Augmentation",
     "Episodes",
     "FashionMNIST",
+    "Folds",
     "ImageDataModule",
     "ImageFolder",
     "Omniglot",

@@ -13,14 +13,15 @@ from lab.data.arrays import ImageArrays
 from lab.data.augmentation import Augmentation, check_augmentation
 from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, evaluation_order, generator_for
 from lab.data.episodes import Episodes
-from lab.data.noise import redraw_labels
+from lab.data.folds import Folds
 from lab.data.normalization import Normalization, measure
 from lab.data.options import check_options, checked_seed, num_batches_seen, refuse_overfitting
 from lab.data.pair_batches import PairBatches
 from lab.data.pictures import Fit
 from lab.data.preparation import Preparation, scaled
 from lab.data.resize import resized
-from lab.data.splits import choose_classes, divide, few_a_class, join_to_train, keep_classes
+from lab.data.splits import HoldOut, choose_classes, divide, join_to_train, keep_classes
+from lab.data.training_images import training_images
 
 Batch = tuple[Tensor, Tensor]
 
@@ -37,6 +38,7 @@ class ImageDataModule(LightningDataModule):
         classes: the first so many classes, or the names of those to use; None for all.
         validation_size: images held out of all that is not for testing, a number or a share of them, as many of each class in
             proportion, the same ones whatever the seed; None for what the data set has as its own.
+        hold_out: which ones: ``stratified`` as said, or the ``first`` in the order of the data set.
         num_images_per_class: training images to keep of each class, drawn by the seed; None for all.
         image_size: side in pixels to resize to, once; None for the stored size.
         augmentation: random changes of the training images.
@@ -48,6 +50,8 @@ class ImageDataModule(LightningDataModule):
         label_noise: share of the training labels to redraw at random; ``true_labels`` keeps the right ones.
         join: splits added to the training split, such as ``[extra]`` where the data set has one, or ``[val]``, after which
             nothing is left to validate on.
+        exclude: CSV file of training images to leave out, as ``scripts/clean.py`` writes it.
+        folds: one turn of a cross-validation, in place of the validation images.
         seed: with the epoch and the rank, decides batches, augmentation and the images kept; None for that of
             Lightning's ``seed_everything``, or 0.
     """
@@ -66,6 +70,7 @@ class ImageDataModule(LightningDataModule):
         samples_per_class: int | None = None,
         classes: int | list[str | int] | None = None,
         validation_size: int | float | None = None,
+        hold_out: HoldOut = "stratified",
         num_images_per_class: int | None = None,
         image_size: int | None = None,
         augmentation: Augmentation | None = None,
@@ -74,30 +79,28 @@ class ImageDataModule(LightningDataModule):
         episodes: Episodes | None = None,
         label_noise: float = 0.0,
         join: list[str] | None = None,
+        exclude: str | os.PathLike[str] | None = None,
+        folds: Folds | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        kinds_of_batch = (samples_per_class is not None, pairs, episodes is not None)
         sizes = (batch_size, samples_per_class, validation_size, num_images_per_class, image_size)
-        check_options(*sizes, label_noise, kinds_of_batch)
+        check_options(*sizes, label_noise, kinds_of_batch=(samples_per_class is not None, pairs, episodes is not None))
         check_augmentation(augmentation, num_channels=self.stored_shape[0])
         self.root = Path(root).expanduser()
-        self.batch_size = batch_size
-        self.samples_per_class = samples_per_class
+        self.batch_size, self.samples_per_class = batch_size, samples_per_class
         self.class_names = choose_classes(classes, self.all_class_names, type(self).__name__)
-        self.validation_size = validation_size
-        self.num_images_per_class = num_images_per_class
-        self.image_size = image_size
-        self.augmentation = augmentation
-        self.normalization: Normalization = normalization
-        self.pairs = pairs
-        self.episodes = episodes
+        self.validation_size, self.hold_out = validation_size, hold_out
+        self.num_images_per_class, self.image_size = num_images_per_class, image_size
+        self.augmentation, self.normalization = augmentation, normalization
+        self.pairs, self.episodes = pairs, episodes
         self.label_noise = label_noise
         self.join = join or []
+        self.exclude, self.folds = None if exclude is None else Path(exclude).expanduser(), folds
         # Where Lightning notes what a run was seeded by.
         self.seed = checked_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed)
         self.splits: dict[str, ImageArrays] = {}
-        self.true_labels = torch.empty(0, dtype=torch.int64)
+        self.true_labels = torch.empty(0, dtype=torch.int64)  # of the training images
         self.mean = self.std = torch.empty(0)
 
     @property
@@ -108,8 +111,7 @@ class ImageDataModule(LightningDataModule):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the images in a batch."""
-        channels, height, width = self.stored_shape
-        return (channels, self.image_size or height, self.image_size or width)
+        return (self.stored_shape[0], self.image_size or self.stored_shape[1], self.image_size or self.stored_shape[2])
 
     def read(self) -> dict[str, ImageArrays]:
         """Return the splits as they are on disk: ``train``, ``test`` and, where the data set has its own, ``val``."""
@@ -120,15 +122,13 @@ class ImageDataModule(LightningDataModule):
         if self.splits:
             return
         splits = {name: self._keep_classes(arrays) for name, arrays in self.read().items()}
-        divide(splits, self.validation_size, self.default_validation_size, generator_for("validation split"))
+        size = self.default_validation_size if self.validation_size is None else self.validation_size
+        divide(splits, size, self.hold_out, anew=self.validation_size is not None)
         join_to_train(splits, self.join, type(self).__name__)
-        if self.num_images_per_class is not None:
-            chosen = few_a_class(splits["train"].labels, self.num_images_per_class, generator_for("few a class", self.seed))
-            splits["train"] = splits["train"].select(chosen)
-        self.true_labels = splits["train"].labels
-        if self.label_noise:
-            noisy = redraw_labels(self.true_labels, self.num_classes, self.label_noise, generator_for("label noise", self.seed))
-            splits["train"] = splits["train"].select(torch.arange(len(noisy)), noisy)
+        options = (self.num_images_per_class, self.label_noise, self.exclude, self.seed)
+        splits["train"], self.true_labels = training_images(splits["train"], *options)
+        if self.folds is not None:
+            self.true_labels = self.true_labels[self.folds.part(splits)]
         self.splits = {name: resized(arrays, self.image_shape[1:]) for name, arrays in splits.items()}
         if not self.mean.numel():  # else it came with a checkpoint
             self.mean, self.std = measure(self.splits["train"], self.normalization)
@@ -182,8 +182,7 @@ class ImageDataModule(LightningDataModule):
         return ClassBatches(labels, size, per_class, self.class_names, self.seed, **ranks)
 
     def _ranks(self) -> dict[str, int]:
-        trainer = self.trainer
-        return {} if trainer is None else {"rank": trainer.global_rank, "world_size": trainer.world_size}
+        return {} if (by := self.trainer) is None else {"rank": by.global_rank, "world_size": by.world_size}
 
     def _loader(self, arrays: ImageArrays, batches: Batches) -> DataLoader[Batch]:
         # Its own generator: a loader otherwise takes a number from the global one each time it is iterated.
@@ -195,7 +194,8 @@ class ImageDataModule(LightningDataModule):
         return self._loader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
 
     def _true(self, split: str) -> ImageArrays:
-        return self.splits[split].select(torch.arange(len(self.splits[split])), self.true_labels if split == "train" else None)
+        arrays = self.splits[split]
+        return arrays.select(torch.arange(len(arrays)), self.true_labels) if split == "train" else arrays
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, those that are left of the epoch where a run goes on in its middle."""

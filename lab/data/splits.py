@@ -1,11 +1,15 @@
 """Which images are used: stratified validation splits, few images a class, a subset of the classes."""
 
 import difflib
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from lab.data.arrays import ImageArrays, Stacked
+from lab.data.batches import generator_for
+
+HoldOut = Literal["stratified", "first"]
 
 
 def stratified_split(labels: Tensor, num_held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -25,30 +29,33 @@ def stratified_split(labels: Tensor, num_held_out: int, generator: torch.Generat
     return by_class[~held_out].sort().values, by_class[held_out].sort().values
 
 
-def hold_out(arrays: ImageArrays, size: int | float, generator: torch.Generator) -> tuple[ImageArrays, ImageArrays]:
-    """Split off a number of images, or a share of them, stratified; the generator is a fixed one.
+def hold_out(arrays: ImageArrays, size: int | float, which: HoldOut = "stratified") -> tuple[ImageArrays, ImageArrays]:
+    """Split off a number of images, or a share of them, stratified by a fixed generator, or the first ones.
 
     An image that was ever validated on is then never trained on, whatever the seed of a run.
 
     Raises:
-        ValueError: if one of both would be empty.
+        ValueError: if one of both would be empty, or there is no such way.
     """
+    if which not in get_args(HoldOut):
+        raise ValueError(f"data.hold_out must be {' or '.join(get_args(HoldOut))}, not {which!r}")
     num_held_out = round(size * len(arrays)) if size < 1 else round(size)
     if not 0 < num_held_out < len(arrays):
         leaves = "nothing to train on" if num_held_out else "nothing to validate on"
         raise ValueError(f"data.validation_size {size} leaves {leaves}: there are {len(arrays)} images")
-    kept, held_out = stratified_split(arrays.labels, num_held_out, generator)
+    if which == "first":
+        held_out, kept = torch.arange(len(arrays)).tensor_split([num_held_out])
+    else:
+        kept, held_out = stratified_split(arrays.labels, num_held_out, generator_for("validation split"))
     return arrays.select(kept), arrays.select(held_out)
 
 
-def divide(
-    splits: dict[str, ImageArrays], size: int | float | None, default_size: int | float, generator: torch.Generator
-) -> None:
-    """Make the split ``val``, in place: its own where there is one and no other size is asked for, else held out anew."""
-    if "val" in splits and size is not None:
+def divide(splits: dict[str, ImageArrays], size: int | float, which: HoldOut, anew: bool) -> None:
+    """Make the split ``val``, in place: its own where there is one and no other is asked for ``anew``, else held out."""
+    if "val" in splits and anew:
         splits["train"] = joined(splits["train"], splits.pop("val"))
     if "val" not in splits:
-        splits["train"], splits["val"] = hold_out(splits["train"], default_size if size is None else size, generator)
+        splits["train"], splits["val"] = hold_out(splits["train"], size, which)
 
 
 def few_a_class(labels: Tensor, num_images: int, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,45 @@
+"""Training images that a list says to leave out, such as those whose labels are suspected to be wrong."""
+
+import csv
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lab.data.arrays import ImageArrays
+
+COLUMNS = ("position", "label")
+
+
+def leave_out(train: ImageArrays, path: Path) -> Tensor:
+    """Return the positions of the training images that a list does not name, sorted.
+
+    Args:
+        train: all training images, as they are labelled.
+        path: CSV file with the columns ``position``, among the training images from 0, and ``label``, the name of the class
+            that the image is labelled as, by which a list of other images is known.
+
+    Raises:
+        ValueError: if it is no such list, or not of these images.
+    """
+    if not path.is_file():
+        raise ValueError(f"data.exclude: there is no file {path}")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+            named = [(int(row["position"]), row["label"]) for row in rows]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(f"data.exclude {path} must be a CSV file with the columns {' and '.join(COLUMNS)}") from error
+    for line, (position, name) in enumerate(named, start=2):
+        if not 0 <= position < len(train):
+            raise ValueError(f"data.exclude {path}:{line} names image {position} of {len(train)} training images")
+        if (label := train.class_names[int(train.labels[position])]) != name:
+            raise ValueError(
+                f"data.exclude {path}:{line} is not of these training images: image {position} is labelled {label!r} here and "
+                f"{name!r} there. The seed, the label noise and what is joined must be those that the list was made with"
+            )
+    kept = torch.ones(len(train), dtype=torch.bool)
+    kept[torch.tensor([position for position, _ in named], dtype=torch.int64)] = False
+    if not kept.any():
+        raise ValueError(f"data.exclude {path} names all {len(train)} training images")
+    return kept.nonzero().squeeze(1)
