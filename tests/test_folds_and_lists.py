@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from lab.data import MNIST, Folds, Synthetic
 from lab.data.folds import fold_of_each
 
 
-def _set_up(**options: object) -> Numbered:
+def _set_up(**options: Any) -> Numbered:
     data = Numbered(**options)
     data.setup()
     return data
