@@ -94,6 +94,9 @@ class LabCLI(LightningCLI):
         parser.add_argument(
             "--encoder_from", type=str | None, help="Checkpoint of any family whose encoder's weights to start from."
         )
+        parser.add_argument(
+            "--weights_from", type=str | None, help="Checkpoint of the same family and network whose weights to start from."
+        )
         parser.add_argument("--resume", type=str | None, help="Folder of a run that was interrupted, to go on with it there.")
         parser.add_argument("--trust", type=str | None, help="Module of classes that a run's own config may name, too.")
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lab.config_files import Entry
-from lab.models import Family, check_checkpoint, check_learning_rate, check_needs, check_resume, rehearse, warm_start
+from lab.models import Family, check_checkpoint, check_learning_rate, check_needs, check_resume, rehearse, take_over, warm_start
 from lab.runs import is_main_process
 
 LEAST = {  # that a number of the trainer's can be
@@ -52,6 +52,8 @@ def check_settings(config: Any) -> None:
         raise ValueError(f"trainer.val_check_interval must be a share of an epoch or a number of steps, not {interval}")
     if config.trainer.max_epochs == 0 or config.trainer.max_steps == 0:
         raise ValueError("trainer.max_epochs 0 and trainer.max_steps 0 train nothing; scripts/test.py scores a checkpoint")
+    if config.encoder_from is not None and config.weights_from is not None:
+        raise ValueError("encoder_from and weights_from each say which weights to start from: leave one out")
     if config.callbacks.patience < 0:
         raise ValueError(f"callbacks.patience must be 0 or more, not {config.callbacks.patience}")
     if config.name is not None and (config.name in ("", ".", "..") or Path(config.name).name != config.name):
@@ -70,6 +72,8 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
         ValueError: naming what does not fit.
     """
     if not is_main_process():  # which finds what is wrong; and the data may not be prepared yet
+        if config.weights_from is not None and config.ckpt_path is None:
+            take_over(model, data, config.weights_from)
         rehearse(model, (torch.zeros(8, *data.image_shape), torch.arange(8) % 2))  # type: ignore[attr-defined]
         return
     data.prepare_data()
@@ -87,6 +91,8 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
         check_checkpoint(config.ckpt_path, model)
         if resuming:
             check_resume(config.ckpt_path, model, config.trainer.max_epochs, in_place=config.resume is not None)
+    elif config.weights_from is not None:
+        print(take_over(model, data, config.weights_from))
     elif config.encoder_from is not None:
         print(warm_start(model, config.encoder_from))  # whose weights all processes begin with
 

@@ -24,6 +24,7 @@ CONFIG = SimpleNamespace(
     callbacks=SimpleNamespace(monitor=None, checkpoints=True, early_stopping=True),
     ckpt_path=None,
     encoder_from=None,
+    weights_from=None,
 )
 OPTIONS: dict[str, Any] = {"batch_size": 8, "samples_per_class": 2}
 

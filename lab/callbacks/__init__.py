@@ -2,6 +2,8 @@
 
 from lab.callbacks.collapse import CollapseGuard
 from lab.callbacks.defaults import default_callbacks
+from lab.callbacks.freeze import Freeze
 from lab.callbacks.keeper import TERMINATED, Keeper
+from lab.callbacks.max_norm import MaxNorm
 
-__all__ = ["TERMINATED", "CollapseGuard", "Keeper", "default_callbacks"]
+__all__ = ["TERMINATED", "CollapseGuard", "Freeze", "Keeper", "MaxNorm", "default_callbacks"]

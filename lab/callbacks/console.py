@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import RichModelSummary, RichProgressBar
 from rich.console import Console
 from rich.table import Table
 
+from lab.callbacks.freeze import what_trains
 from lab.writing import whole_file
 
 
@@ -26,7 +27,13 @@ class RunProgressBar(RichProgressBar):
 
 
 class ModelTable(RichModelSummary):
-    """Lightning's table of layers, without the parts that only keep scores."""
+    """Lightning's table of layers, without the parts that only keep scores, and which of them train, where not all do."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print it."""
+        super().on_fit_start(trainer, pl_module)
+        if trainer.is_global_zero and (words := what_trains(pl_module)):
+            print(words)
 
     @staticmethod
     def summarize(

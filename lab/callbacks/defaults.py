@@ -14,7 +14,9 @@ from lab.callbacks.board import Board
 from lab.callbacks.collapse import CollapseGuard
 from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar, StepLoss
 from lab.callbacks.finite import FiniteLoss
+from lab.callbacks.freeze import Freeze
 from lab.callbacks.keeper import Best, Keeper
+from lab.callbacks.max_norm import MaxNorm, Weights
 from lab.callbacks.monitor import MonitorCheck
 from lab.callbacks.pictures import Pictures
 
@@ -29,6 +31,9 @@ def default_callbacks(
     collapse_guard: bool = True,
     collapse_remedy: Literal["none", "auto"] = "none",
     finite_loss: bool = True,
+    freeze: list[str] | None = None,
+    max_norm: float | None = None,
+    max_norm_weights: Weights = "incoming",
     early_stopping: bool = True,
     epoch_log: bool = True,
     step_loss: bool = True,
@@ -52,6 +57,9 @@ def default_callbacks(
         collapse_guard: say when the embeddings have collapsed to one point, why, and what to set.
         collapse_remedy: ``auto`` to begin again then, with easier triplets, a soft margin and a lower rate.
         finite_loss: stop where the loss is NaN or infinite, and name the images.
+        freeze: names of parts of the model that keep their weights, such as ``encoder`` or ``encoder.layers.1``.
+        max_norm: scale weight vectors of the encoder down to this norm after each step; null for not doing so.
+        max_norm_weights: which vectors: the weights ``incoming`` to a unit, or those ``outgoing`` from an input.
         early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
         step_loss: log the loss of single steps.
@@ -70,6 +78,10 @@ def default_callbacks(
         chosen.append(FiniteLoss(run_folder, save_every_n_steps))
     if collapse_guard:
         chosen.append(CollapseGuard(collapse_remedy))
+    if freeze:
+        chosen.append(Freeze(freeze))
+    if max_norm is not None:
+        chosen.append(MaxNorm(max_norm, max_norm_weights))
     if early_stopping:
         chosen.append(EarlyStopping(monitor, mode=best_is, patience=patience, strict=False))
     if epoch_log:

@@ -9,7 +9,7 @@ from lab.models.schedule import check_learning_rate
 from lab.models.siamese import Siamese
 from lab.models.split_image import SplitImage
 from lab.models.triplet import Triplet
-from lab.models.warm_start import warm_start
+from lab.models.warm_start import take_over, warm_start
 
 __all__ = [
     "Classifier",
@@ -24,5 +24,6 @@ __all__ = [
     "load",
     "read_checkpoint",
     "rehearse",
+    "take_over",
     "warm_start",
 ]

@@ -1,11 +1,39 @@
-"""Starting from the encoder of another run."""
+"""Starting from the weights of another run, or from those of its encoder."""
 
 import os
+from typing import Any
 
 import torch
 
 from lab.models.base import Family
-from lab.models.checkpoint import read_checkpoint
+from lab.models.checkpoint import check_checkpoint, read_checkpoint
+from lab.models.needs import check_class_names
+
+
+def take_over(model: Family, data: Any, path: str | os.PathLike[str]) -> str:
+    """Copy all weights of a checkpoint into a model, and let the data prepare images as those that they were trained on.
+
+    Args:
+        model: of the same family and network.
+        data: the data module, before or after it is set up.
+        path: a checkpoint.
+
+    Returns:
+        What was loaded, in one line.
+
+    Raises:
+        ValueError: as ``check_checkpoint`` does, or if the classes of a family that needs them are others.
+    """
+    check_checkpoint(path, model)
+    checkpoint = read_checkpoint(path)
+    if model.needs_known_classes:
+        check_class_names(checkpoint, data)
+    # The threshold was chosen on validation images, and will be again.
+    weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("metrics.")}
+    model.load_state_dict(weights, strict=False)
+    if "mean" in checkpoint.get("preparation", {}) and hasattr(data, "load_state_dict"):
+        data.load_state_dict(checkpoint["preparation"])
+    return f"{type(model).__name__}: {len(weights)} tensors loaded from {path}"
 
 
 def warm_start(model: Family, path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,192 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import PROJECT, Script
+from lightning.pytorch import Trainer
+from test_command_line import SMALL_DIGITS, TINY
+from torch import Tensor, nn
+
+from lab.callbacks import Freeze, MaxNorm
+from lab.callbacks.freeze import what_trains
+from lab.callbacks.max_norm import bounded
+from lab.data import Synthetic
+from lab.models import Classifier, take_over
+from lab.nets import MLP, ConvNet
+
+CLASSIFIER = str(PROJECT / "configs" / "classifier.yaml")
+
+
+def _fit(model: Classifier, *callbacks: Freeze | MaxNorm, epochs: int = 2) -> Trainer:
+    trainer = Trainer(
+        max_epochs=epochs, accelerator="cpu", callbacks=list(callbacks), logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(model, Synthetic(num_train_images=100, batch_size=20))
+    return trainer
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_a_frozen_encoder_keeps_its_weights_and_what_batch_norm_measured_while_the_head_trains() -> None:
+    torch.manual_seed(0)
+    model = Classifier(ConvNet(width=4), 10)
+    encoder, head = _weights(model.encoder), _weights(model.head)
+    trainer = _fit(model, Freeze(["encoder"]))
+    assert all(torch.equal(value, encoder[name]) for name, value in model.encoder.state_dict().items())
+    assert not torch.equal(model.get_parameter("head.weight"), head["weight"])
+    assert sum(len(group["params"]) for group in trainer.optimizers[0].param_groups) == 2
+
+
+def test_a_single_layer_or_parameter_can_be_frozen() -> None:
+    model = Classifier(MLP(hidden_sizes=[8, 8], embedding_size=8), 10)
+    before = _weights(model)
+    _fit(model, Freeze(["encoder.layers.1", "head.bias"]), epochs=1)
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {"encoder.layers.3.weight", "encoder.layers.3.bias", "encoder.layers.5.weight", "encoder.layers.5.bias",
+                       "head.weight"}  # fmt: skip
+
+
+def test_dropout_of_a_frozen_part_is_off_and_that_of_the_rest_on() -> None:
+    first, second = MLP(hidden_sizes=[8], embedding_size=8, dropout=0.5), MLP((8,), [8], embedding_size=8, dropout=0.5)
+    model = Classifier(nn.Sequential(first, second), 10, embedding_size=8)
+    modes: list[tuple[bool, bool]] = []
+
+    class Look(Freeze):
+        def on_train_batch_start(self, *_: Any) -> None:
+            modes.append((first.layers[3].training, second.layers[3].training))
+
+    _fit(model, Look(["encoder.0"]))
+    assert modes == [(False, True)] * 10
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("encoder.layer.1", "encoder.layers.1"), ("haed", "head"), ("", "head"), ("metrics", "")]
+)
+def test_a_part_that_is_not_there_is_named_with_the_nearest(name: str, near: str) -> None:
+    model = Classifier(MLP(hidden_sizes=[8]), 10)
+    with pytest.raises(ValueError, match=rf"callbacks.freeze: Classifier has no part '{name}' with weights.*'{near}"):
+        _fit(model, Freeze([name]))
+
+
+def test_what_trains_is_said_by_the_largest_parts() -> None:
+    model = Classifier(MLP(hidden_sizes=[8, 8]), 10)
+    assert what_trains(model) == ""
+    model.encoder.requires_grad_(False)
+    assert what_trains(model) == "trains: head; frozen: encoder"
+    model.get_submodule("encoder.layers.3").requires_grad_(True)
+    assert what_trains(model) == "trains: encoder.layers.3, head; frozen: encoder.layers.1, encoder.layers.5"
+
+
+def _bounded_by_loops(weight: Tensor, max_norm: float, weights: str) -> Tensor:
+    """Do the same unit by unit, in plain Python."""
+    result = weight.clone()
+    for unit in range(weight.shape[0 if weights == "incoming" else 1]):
+        vector = result[unit] if weights == "incoming" else result[:, unit]
+        norm = sum(float(value) ** 2 for value in vector.flatten()) ** 0.5
+        if norm > max_norm:
+            vector *= max_norm / norm
+    return result
+
+
+@pytest.mark.parametrize("weights", ["incoming", "outgoing"])
+@pytest.mark.parametrize("shape", [(5, 7), (4, 3, 2, 2)])
+def test_weights_are_bounded_as_by_a_loop_over_units(shape: tuple[int, ...], weights: str) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weight[0] *= 0.01  # which stays as it is
+    found = bounded(weight, 1.5, weights)  # type: ignore[arg-type]
+    assert torch.allclose(found, _bounded_by_loops(weight, 1.5, weights), rtol=1e-12, atol=0)
+    assert torch.allclose(bounded(found, 1.5, weights), found, rtol=1e-12, atol=0)  # type: ignore[arg-type]
+    other = bounded(weight.transpose(0, 1), 1.5, "outgoing" if weights == "incoming" else "incoming")
+    assert torch.allclose(found.transpose(0, 1), other, rtol=1e-12, atol=0)
+
+
+def test_a_unit_whose_weights_are_all_zero_stays_so() -> None:
+    assert torch.equal(bounded(torch.zeros(2, 3), 1.0, "incoming"), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("weights", ["incoming", "outgoing"])
+def test_after_training_no_weight_vector_of_the_encoder_is_longer_than_the_bound(weights: str) -> None:
+    torch.manual_seed(0)
+    model = Classifier(MLP(hidden_sizes=[8], embedding_size=8, initialization="he_normal"), 10)
+    _fit(model, MaxNorm(0.2, weights))  # type: ignore[arg-type]
+    for name in ("encoder.layers.1.weight", "encoder.layers.3.weight"):
+        norms = model.get_parameter(name).norm(dim=1 if weights == "incoming" else 0)
+        assert norms.max() <= 0.2 + 1e-6
+        assert norms.max() > 0.19  # the bound was reached: there was something to do
+    assert model.head.weight.norm(dim=1).max() > 0.5  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("options", "complaint"), [((0.0,), "max_norm must be a positive"), ((1.0, "up"), "incoming or")])
+def test_bounds_that_cannot_be_are_refused(options: tuple[object, ...], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        MaxNorm(*options)  # type: ignore[arg-type]
+
+
+def test_a_bound_on_an_encoder_that_is_frozen_is_refused() -> None:
+    with pytest.raises(ValueError, match="it has none that train"):
+        _fit(Classifier(MLP(hidden_sizes=[8]), 10), Freeze(["encoder"]), MaxNorm(1.0))
+
+
+def test_a_second_stage_on_frozen_weights_says_what_trains_and_stays_frozen_when_it_goes_on(
+    script: Script, tmp_path: Path
+) -> None:
+    first = script("fit.py", "--config", CLASSIFIER, *TINY, *SMALL_DIGITS, "--name", "first")
+    assert first.returncode == 0, first.stderr
+    best = "runs/first/version_0/checkpoints/best.ckpt"
+    stage = (*TINY, *SMALL_DIGITS, "--trainer.max_epochs", "1", "--model.scheduler", "null")
+    frozen = ("--encoder_from", best, "--callbacks.freeze", "[encoder]")
+    second = script("fit.py", "--config", CLASSIFIER, *stage, *frozen, "--name", "second")
+    assert second.returncode == 0, second.stderr
+    assert "trains: head; frozen: encoder" in second.stdout
+    run = "runs/second/version_0"
+    longer = script("fit.py", "--resume", run, "--trainer.max_epochs", "2")
+    assert longer.returncode == 0, longer.stderr
+    assert "trains: head; frozen: encoder" in longer.stdout
+    before, after = (
+        torch.load(tmp_path / path, weights_only=True)["state_dict"] for path in (best, f"{run}/checkpoints/last.ckpt")
+    )
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if name.startswith("encoder."))
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+
+
+def test_all_weights_can_be_taken_over_but_not_those_of_another_network_or_of_other_classes(
+    script: Script, tmp_path: Path
+) -> None:
+    assert script("fit.py", "--config", CLASSIFIER, *TINY, *SMALL_DIGITS, "--name", "first").returncode == 0
+    best = "runs/first/version_0/checkpoints/best.ckpt"
+    still = ("--model.scheduler", "null", "--model.optimizer.lr", "0", "--weights_from", best)
+    done = script("fit.py", "--config", CLASSIFIER, *TINY, *SMALL_DIGITS, *still, "--name", "second")
+    assert done.returncode == 0, done.stderr
+    assert f"tensors loaded from {best}" in done.stdout
+    before, after = (
+        torch.load(tmp_path / path, weights_only=True)["state_dict"]
+        for path in (best, "runs/second/version_0/checkpoints/last.ckpt")
+    )
+    for name in ("encoder.layers.0.weight", "head.weight", "head.bias"):
+        assert torch.equal(before[name], after[name])
+    other = script("fit.py", "--config", CLASSIFIER, *TINY, *SMALL_DIGITS, *still, "--model.encoder.width", "3")
+    assert other.returncode == 2
+    assert "does not fit the model of the config" in other.stderr
+    both = script("fit.py", "--config", CLASSIFIER, *TINY, *SMALL_DIGITS, *still, "--encoder_from", best)
+    assert both.returncode == 2
+    assert "encoder_from and weights_from each say which weights" in both.stderr
+
+
+def test_weights_bring_the_normalization_that_they_were_trained_with(tmp_path: Path) -> None:
+    model = Classifier(MLP(hidden_sizes=[4]), 10)
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+                      enable_checkpointing=False)  # fmt: skip
+    trainer.fit(model, Synthetic(num_train_images=100, batch_size=20))
+    trainer.save_checkpoint(tmp_path / "first.ckpt")
+    before = trainer.datamodule.mean  # type: ignore[attr-defined]
+    data = Synthetic(num_train_images=200, batch_size=20, noise=0.5)
+    take_over(Classifier(MLP(hidden_sizes=[4]), 10), data, tmp_path / "first.ckpt")
+    data.setup()
+    assert torch.equal(data.mean, before)
+    others = Synthetic(num_classes_made=12, classes=[f"pattern {i}" for i in range(2, 12)])
+    with pytest.raises(ValueError, match="the checkpoint was trained on the classes"):
+        take_over(Classifier(MLP(hidden_sizes=[4]), 10), others, tmp_path / "first.ckpt")
