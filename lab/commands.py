@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lab.arguments import run_command
 from lab.callbacks import TERMINATED, CollapseGuard, Keeper
 from lab.cli import LabCLI
+from lab.device import device_name
 from lab.models import read_checkpoint
 from lab.options import given
 from lab.resume import go_on_with, put_back
@@ -181,6 +182,7 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
         **facts,
         "seed": cli.config.seed_everything,
         "seconds": seconds,
+        "device": device_name(cli.trainer.strategy.root_device),
         "threads": torch.get_num_threads(),  # another number adds up in another order
         "checkpoint": absolute,
     }

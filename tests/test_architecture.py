@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "refusals": set(),
     "resume": {"models", "options", "run_list", "runs", "writing"},
     "options": set(),
+    "device": set(),
     "overlooked": {"config_files"},
     "runs": {"writing"},
     "instantiation": set(),
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "configuration": set(),
     "arguments": set(),
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
+    "reproduce": {"reproduce", "arguments", "plots", "report", "run_list", "runs", "writing"},  # which only scripts/ imports
     "demo": {"apply", "arguments", "data", "demo"},
     "preflight": {"config_files", "models", "runs"},
     "cli": {
@@ -50,7 +52,7 @@ MAY_IMPORT = {
         "trust",
         "writing",
     },
-    "commands": {"arguments", "callbacks", "cli", "models", "options", "resume", "runs", "trust"},
+    "commands": {"arguments", "callbacks", "cli", "device", "models", "options", "resume", "runs", "trust"},
 }
 
 

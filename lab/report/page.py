@@ -19,10 +19,7 @@ COLUMNS = 5  # of a table of several runs, so that it fits on paper; more make a
 
 def page_of(runs: list[Run]) -> str:
     """Return the page of one run, or of several compared."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": _number, "interval": _interval, "seconds": _seconds}
+    environment = environment_of()
     labels = labels_of(runs)
     parts = [_part(run, label, place, len(runs)) for place, (label, run) in enumerate(labels.items())]
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
@@ -30,6 +27,19 @@ def page_of(runs: list[Run]) -> str:
         return environment.get_template("run.html").render(style=style, run=parts[0], title=parts[0]["title"])
     title = f"Comparison of {len(runs)} runs"
     return environment.get_template("comparison.html").render(style=style, parts=parts, title=title, **_comparison(labels))
+
+
+def environment_of(*folders: Path) -> Environment:
+    """Return what renders the templates of reports, and those in other folders, which come first."""
+    environment = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "interval": _interval, "seconds": _seconds}
+    return environment
 
 
 def _part(run: Run, label: str, place: int, num_runs: int) -> dict[str, Any]:

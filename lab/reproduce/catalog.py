@@ -1,0 +1,188 @@
+"""The experiments there are: what each runs, what was reported of it, and what it must reach."""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.runs import PROJECT
+
+CATALOG = Path(__file__).parent / "experiments.yaml"
+CONFIGS = PROJECT / "configs" / "experiments"
+PLACE = re.compile(r"\{(\w+)\}")  # {d1}: the folder of the run of d1 with the same seed
+OWN_PLACES = ("own", "run", "root")  # the folder of an experiment and a seed, that of its run, that of the data
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command beside training: what it makes, whose presence says that it was done, and what to type."""
+
+    makes: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What must be reached: a number, or more than other experiments did.
+
+    Args:
+        least: the score in the unit of the table.
+        ahead_of: an experiment whose score must be exceeded.
+        within: by how many points an experiment, ``of``, may be ahead.
+        halfway: two experiments, between whose scores this one must be past the middle.
+    """
+
+    least: float | None = None
+    ahead_of: str | None = None
+    within: float | None = None
+    of: str | None = None
+    halfway: list[str] = field(default_factory=list)
+
+    @property
+    def others(self) -> list[str]:
+        """The experiments that it is set by."""
+        return [name for name in (self.ahead_of, self.of, *self.halfway) if name is not None]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the table.
+
+    Args:
+        name: such as ``d6_30``; what stands before the first ``_`` is the experiment it belongs to.
+        about: what it is, in a few words.
+        config: file in ``configs/experiments``, without ending, or a path with places.
+        options: by key, what the command line adds to the config.
+        score: of the test, or a curve's name, whose last value counts, or a JSON file of the run and a key, ``file.json:key``.
+        reported: what others have reported, in words.
+        bar: what must be reached; None for nothing.
+        notes: what was wrong in the original, or differs here.
+        before, after: commands before and after training.
+        pictures: of the run, as the original showed them.
+        fast: options of a run on small data, beside those for all of its data set; fast_score: the score there, if another.
+    """
+
+    name: str
+    about: str
+    config: str
+    score: str
+    options: dict[str, Any] = field(default_factory=dict)
+    reported: str = ""
+    bar: Bar | None = None
+    notes: str = ""
+    before: list[Command] = field(default_factory=list)
+    after: list[Command] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    fast: dict[str, Any] = field(default_factory=dict)
+    fast_score: str | None = None
+
+    @property
+    def needs(self) -> list[str]:
+        """The experiments whose runs this one starts from."""
+        texts = [*map(str, self.options.values()), *(step.command for step in (*self.before, *self.after))]
+        return list(dict.fromkeys(name for text in texts for name in PLACE.findall(text) if name not in OWN_PLACES))
+
+    @property
+    def config_file(self) -> Path:
+        """The config that is shipped."""
+        return CONFIGS / f"{self.config}.yaml" if "{" not in self.config else CONFIGS / f"{self.name.split('_')[0]}.yaml"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the config says of the data."""
+        found: dict[str, Any] = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))["data"]
+        return found
+
+    def command(self) -> str:
+        """Return what a user types to run it, but for where the data are."""
+        config = self.config if "{" in self.config else self.config_file.relative_to(PROJECT).as_posix()
+        words = [f"python scripts/fit.py --config {config}", *(f"--{key} {shell_text(v)}" for key, v in self.options.items())]
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of two experiments.
+
+    Args:
+        ask: the question, whose answer is yes if the first one is better.
+        compare: the two experiments.
+        score: the score that is compared; None where it is asked how fast one is.
+        epochs_to: the curve and the value that it must reach: fewer epochs are better.
+    """
+
+    ask: str
+    compare: tuple[str, str]
+    curve: str
+    score: str | None = None
+    epochs_to: float | None = None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All experiments, in the order in which they can be run, and what is asked of them."""
+
+    experiments: dict[str, Experiment]
+    questions: list[Question]
+    fast: dict[str, dict[str, Any]]  # options by data set
+
+    def choose(self, names: Sequence[str]) -> list[Experiment]:
+        """Return the experiments asked for and those that they need, in order; all, where no name is given.
+
+        Args:
+            names: of experiments, or what stands before the ``_`` in them: ``d6`` for ``d6_10``, ``d6_30`` and ``d6_50``.
+
+        Raises:
+            ValueError: if there is none of a name, naming the nearest.
+        """
+        groups = {name.split("_")[0] for name in self.experiments}
+        for name in names:
+            if name not in self.experiments and name not in groups:
+                near = difflib.get_close_matches(name, [*self.experiments, *groups], n=1, cutoff=0.0)
+                raise ValueError(f"there is no experiment {name!r}; did you mean {near[0]!r}? --list names all")
+        chosen = {name for name in self.experiments if not names or name in names or name.split("_")[0] in names}
+        for name in reversed(self.experiments):  # what is needed stands before
+            if name in chosen:
+                chosen |= set(self.experiments[name].needs)
+        return [experiment for name, experiment in self.experiments.items() if name in chosen]
+
+    def digest(self, experiment: Experiment) -> str:
+        """Return a text that changes with what an experiment runs, and with what those run that it needs."""
+        asked = [experiment.command(), *(step.command for step in (*experiment.before, *experiment.after))]
+        needed = [self.digest(self.experiments[name]) for name in experiment.needs]
+        content = json.dumps([asked, experiment.config_file.read_text(encoding="utf-8"), needed])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_catalog(path: Path = CATALOG) -> Catalog:
+    """Read the experiments there are."""
+    stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    experiments = {entry["name"]: _experiment(entry) for entry in stored["experiments"]}
+    questions = [Question(**{**entry, "compare": tuple(entry["compare"])}) for entry in stored["questions"]]
+    return Catalog(experiments, questions, stored["fast"])
+
+
+def _experiment(entry: dict[str, Any]) -> Experiment:
+    bar = entry.get("bar")
+    steps = {key: [Command(**step) for step in entry.get(key, ())] for key in ("before", "after")}
+    own = {"config": entry["name"], **entry, **steps, "reported": str(entry.get("reported", ""))}
+    return Experiment(**{**own, "bar": Bar(**bar) if isinstance(bar, dict) else None if bar is None else Bar(least=bar)})
+
+
+def arguments(options: dict[str, Any]) -> Iterator[str]:
+    """Yield options as words of a command line."""
+    for key, value in options.items():
+        yield f"--{key}"
+        yield value if isinstance(value, str) else json.dumps(value)
+
+
+def shell_text(value: Any) -> str:
+    """Return a value as it is typed in a shell."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if re.fullmatch(r"[\w./{}:=+-]+", text) else f"'{text}'"

@@ -1,0 +1,73 @@
+"""The table as Markdown."""
+
+import math
+from typing import Any
+
+COLUMNS = ("experiment", "reported", "measured", "bar", "training", "command")
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """Return the table of a record, as ``results.record_of`` makes it."""
+    lines = ["# The experiments, measured", "", *_about(record), ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+    notes: list[str] = []
+    lines += [_row(entry, notes) for entry in record["experiments"]]
+    lines += [""] + [line for note in notes for line in (note, "")]
+    if record["questions"]:
+        lines += ["## Questions", ""]
+        lines += [line for entry in record["questions"] for line in (f"**{entry['ask']}** {entry['answer']}", "")]
+    failures = [(e["name"], seed, reason) for e in record["experiments"] for seed, reason in e["failures"].items()]
+    if failures:
+        lines += ["## Not finished", "", *(f"- {name}, seed {seed}: {_cell(why)}" for name, seed, why in failures), ""]
+    lines += ["## Where it was measured", "", *_places(record)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _about(record: dict[str, Any]) -> list[str]:
+    how = "Short runs on bundled and generated data: they show that all of it works, and measure nothing." * record["fast"]
+    return [
+        f"Written by `{record['command']}`. {how}".strip(),
+        "",
+        "Scores are in %, of test images unless said otherwise: the mean over seeds and its 95 % t-interval. Thresholds, "
+        "epochs and hyperparameters come from validation images. In a command, {b3} is the folder of the run of b3 with the "
+        "same seed.",
+    ]
+
+
+def _row(entry: dict[str, Any], notes: list[str]) -> str:
+    about = f"**{entry['name']}** {entry['about']}"
+    if entry["notes"]:
+        notes.append(f"[^{entry['name']}]: {entry['notes']}")
+        about += f"[^{entry['name']}]"
+    bar = ""
+    if entry["bar"] is not None:
+        bar = entry["bar"]["words"] + (f": {entry['verdict']}" if entry["verdict"] else "")
+    seconds = entry["seconds"]
+    took = _seconds(min(seconds), max(seconds)) if seconds else ""
+    cells = (about, entry["reported"], measured(entry), bar, took, f"`{entry['command']}`")
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def measured(entry: dict[str, Any]) -> str:
+    """Return a row's mean with its interval and how many seeds there are, and what score it is of."""
+    mean, (low, high), num = entry["mean"], entry["interval"], len(entry["values"])
+    if mean is None or math.isnan(mean):
+        return "not measured"
+    half = f" ± {(high - low) / 2:.2f}" if low is not None and not math.isnan(low) else ""
+    return f"{mean:.2f}{half} ({entry['score'].removeprefix('test/')}, {num} seed{'' if num == 1 else 's'})"
+
+
+def _seconds(least: float, most: float) -> str:
+    return f"{least:.0f} s" if round(least) == round(most) else f"{least:.0f} to {most:.0f} s"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _places(record: dict[str, Any]) -> list[str]:
+    where: dict[str, list[str]] = {}
+    for entry in record["experiments"]:
+        for place in entry["places"]:
+            where.setdefault(place, []).append(entry["name"])
+    return [f"- {place}: {', '.join(names)}" for place, names in where.items()]

@@ -1,0 +1,55 @@
+"""The table as a page for a browser, with the pictures of each experiment's first run."""
+
+from pathlib import Path
+from typing import Any
+
+from lab import plots
+from lab.report.figures import Figure
+from lab.report.page import TEMPLATES, environment_of
+from lab.report.pictures import Embedded, embed
+from lab.report.words import caption
+from lab.reproduce.markdown import measured
+from lab.reproduce.results import Result
+
+OWN_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page_of(record: dict[str, Any], results: dict[str, Result]) -> str:
+    """Return the page of a record, as ``results.record_of`` makes it, and of the results that it was made of."""
+    shown = {name: result for name, result in results.items() if result.runs}
+    rows = [
+        {**entry, "measured": measured(entry), "figures": _figures(results[entry["name"]], len(shown))}
+        for entry in record["experiments"]
+    ]
+    questions = [{**entry, "figures": _curves(entry, results)} for entry in record["questions"]]
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    page = environment_of(OWN_TEMPLATES).get_template("reproduced.html")
+    return page.render(style=style, title="The experiments, measured", record=record, rows=rows, questions=questions)
+
+
+def _figures(result: Result, num_runs: int) -> list[Figure]:
+    """Return the pictures of the first seed's run that the experiment shows."""
+    if not result.runs:
+        return []
+    seed, run = next(iter(result.runs.items()))
+    wanted: dict[str, bytes | Path] = {}
+    for name in result.experiment.pictures:
+        path = run.folder / "pictures" / f"{name}.png"
+        if path.is_file():
+            wanted[name] = path
+    return [
+        _drawn(name, picture, f"{result.experiment.name}, seed {seed}") for name, picture in embed(wanted, num_runs).items()
+    ]
+
+
+def _curves(entry: dict[str, Any], results: dict[str, Result]) -> list[Figure]:
+    """Draw the curves that answer a question."""
+    histories = {f"{name}, seed {seed}": run.history for name in entry["compare"] for seed, run in results[name].runs.items()}
+    png = plots.png_bytes(plots.compare_curves(histories, entry["curve"]))
+    return [_drawn("learning_curves", picture, entry["curve"]) for picture in embed({"curves": png}).values()]
+
+
+def _drawn(name: str, picture: Embedded | str, of: str) -> Figure:
+    said = caption(name)
+    shown, problem = (None, picture) if isinstance(picture, str) else (picture, "")
+    return Figure(name, said.section, said.title, said.words, f"{said.title} of {of}. {said.words}", shown, problem)

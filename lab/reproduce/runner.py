@@ -1,0 +1,157 @@
+"""Runs one experiment with one seed, where that has not been done, by the commands that a user types."""
+
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from lab.reproduce.catalog import PLACE, Catalog, Command, Experiment, arguments
+from lab.run_list import is_alive, read_record
+from lab.runs import PROJECT, is_main_process
+from lab.writing import whole_file
+
+ASKED = "asked.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has come of an experiment with a seed: the folder of its run, if it has finished; else why not."""
+
+    experiment: str
+    seed: int
+    run: Path | None
+    reason: str = ""
+    is_new: bool = False
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs experiments.
+
+    Args:
+        catalog: all there are.
+        folder: where their runs are kept, below ``runs``, and their logs.
+        data_options: of a config's data, the options by which it is found, or replaced by small data.
+        root: the folder of the data.
+        fast: whether runs are short and on small data.
+        more: options added to every run.
+    """
+
+    catalog: Catalog
+    folder: Path
+    root: Path
+    fast: bool
+    more: list[str]
+
+    def own_folder(self, name: str, seed: int) -> Path:
+        """Return where the runs of an experiment with a seed are."""
+        return self.folder / "runs" / f"{name}_seed_{seed}"
+
+    def finished(self, name: str, seed: int) -> Path | None:
+        """Return the newest finished run of what an experiment runs now, if there is one."""
+        return next((run for run in self._runs(name, seed) if read_record(run / "state.json").get("state") == "finished"), None)
+
+    def run(self, experiment: Experiment, seed: int, again: bool = False) -> Outcome:
+        """Run an experiment, or go on with it, unless it has finished before; say what has come of it."""
+        name, own = experiment.name, self.own_folder(experiment.name, seed)
+        done = None if again else self.finished(name, seed)
+        for needed in experiment.needs:
+            if self.finished(needed, seed) is None:
+                return Outcome(name, seed, None, f"needs {needed}, which has not finished")
+        own.mkdir(parents=True, exist_ok=True)
+        with whole_file(own / ASKED) as unfinished:
+            unfinished.write_text(json.dumps({"asked": self._asked(experiment)}), encoding="utf-8")
+        log = self.folder / "logs" / f"{name}_seed_{seed}.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("a", encoding="utf-8") as output:
+            reason = self._steps(experiment.before, experiment, seed, output)
+            if not reason and done is None:
+                reason = self._execute(self._fit(experiment, seed, again), output)
+            found = done or self.finished(name, seed)
+            if not reason and found is not None:
+                reason = self._steps(experiment.after, experiment, seed, output)
+        return Outcome(name, seed, None if reason else found, reason and f"{reason} ({log})", is_new=done is None)
+
+    def _asked(self, experiment: Experiment) -> str:
+        return f"{self.catalog.digest(experiment)} {'fast' if self.fast else 'full'} {' '.join(self.more)}".strip()
+
+    def _runs(self, name: str, seed: int) -> list[Path]:
+        """Return the runs of what an experiment runs now, the newest first."""
+        own = self.own_folder(name, seed)
+        if read_record(own / ASKED).get("asked") != self._asked(self.catalog.experiments[name]):
+            return []
+        found = [path for path in own.glob("version_*") if path.name[8:].isdigit()]
+        return sorted(found, key=lambda path: -int(path.name[8:]))
+
+    def _fit(self, experiment: Experiment, seed: int, again: bool) -> list[str]:
+        """Return the command that trains, or that goes on with what was interrupted."""
+        newest = next(iter(self._runs(experiment.name, seed)), None)
+        if newest is not None and not again and (newest / "checkpoints" / "last.ckpt").is_file():
+            noted = read_record(newest / "state.json")
+            if noted.get("state") == "interrupted" or (noted.get("state") == "running" and not is_alive(noted)):
+                return [_script("fit.py"), "--resume", str(newest)]
+        config = experiment.config if "{" in experiment.config else str(experiment.config_file)
+        words = ["--config", config, *self._data_options(experiment), *arguments(experiment.options)]
+        words += [*(arguments(experiment.fast) if self.fast else ()), *self.more]
+        words += ["--seed_everything", str(seed), "--name", f"{experiment.name}_seed_{seed}"]
+        words += ["--trainer.default_root_dir", str(self.folder / "runs")]
+        return [_script("fit.py"), *(self._filled(word, experiment, seed) for word in words)]
+
+    def _data_options(self, experiment: Experiment) -> list[str]:
+        described = experiment.data
+        folder = described.get("init_args", {}).get("folder")
+        options: dict[str, Any] = {"data.folder": str(self.root / Path(folder).name)} if folder else {}
+        if not folder and not self.fast:
+            options = {"data.root": str(self.root)}
+        return list(arguments(options | (self.catalog.fast[described["class_path"]] if self.fast else {})))
+
+    def _filled(self, text: str, experiment: Experiment, seed: int) -> str:
+        """Put folders in the places of a text."""
+
+        def folder_of(place: Any) -> str:
+            own = {"own": self.own_folder(experiment.name, seed), "root": self.root}
+            if place[1] in own:
+                return str(own[place[1]])
+            return str(self.finished(experiment.name if place[1] == "run" else place[1], seed))
+
+        return PLACE.sub(folder_of, text)
+
+    def _steps(self, steps: list[Command], experiment: Experiment, seed: int, output: IO[str]) -> str:
+        """Take steps beside training, but for those that were taken before; return what went wrong."""
+        for step in steps:
+            if Path(self._filled(step.makes, experiment, seed)).exists():
+                continue
+            script, *words = shlex.split(self._filled(step.command, experiment, seed))
+            options = self._data_options(experiment) if script == "sweep.py" else []
+            reason = self._execute([_script(script), *words, *options], output)
+            if reason:
+                return reason
+        return ""
+
+    def _execute(self, command: list[str], output: IO[str]) -> str:
+        """Execute a script, its words going to a log; return why it failed, or nothing."""
+        assert is_main_process()
+        output.write(f"$ python {shlex.join(command)}\n")
+        output.flush()
+        began = output.tell()
+        process = subprocess.Popen([sys.executable, *command], cwd=PROJECT, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            code = process.wait()
+        except BaseException:  # it is told to end too, and must have written where it was
+            process.terminate()
+            process.wait()
+            raise
+        if code == 0:
+            return ""
+        with Path(output.name).open(encoding="utf-8", errors="replace") as log:
+            log.seek(began)
+            lines = [line for line in log.read().splitlines() if line.strip()]
+        said = [line for line in lines if line.startswith("error:")] or lines[-1:]
+        return f"exit code {code}: {said[-1].removeprefix('error: ') if said else 'without a word'}"
+
+
+def _script(name: str) -> str:
+    return str(PROJECT / "scripts" / name)
