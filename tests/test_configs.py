@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 from conftest import PROJECT
 
 from lab.cli import LabCLI
@@ -16,6 +17,13 @@ EXPERIMENTS = sorted((PROJECT / "configs" / "experiments").glob("*.yaml"))
 DATA_CONFIGS = sorted((PROJECT / "configs" / "data").glob("*.yaml"))
 
 
+LARGE = ("p3",)  # networks whose single step takes seconds
+
+
+def _marked(config: Path) -> ParameterSet:
+    return pytest.param(config, marks=[pytest.mark.slow] * (config.stem in LARGE))
+
+
 @pytest.fixture(scope="module")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
@@ -23,7 +31,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("config", [*FAMILY_CONFIGS, *EXPERIMENTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", [_marked(path) for path in (*FAMILY_CONFIGS, *EXPERIMENTS)], ids=lambda path: path.stem)
 def test_every_shipped_config_trains_validates_and_tests(
     monkeypatch: pytest.MonkeyPatch, config: Path, small_data: Path
 ) -> None:
