@@ -167,7 +167,7 @@ def test_a_users_own_network_loss_data_set_and_callback_are_named_by_their_paths
         (["--model.loss", "torch.nn.TripletMarginLoss"], "TripletMarginLoss is a loss of something else"),
         (["--model.loss", "lab.losses.TripletLoss"], "Classifier has logits to give, and TripletLoss is a loss of embeddings"),
         (["--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.reduction", "none"], "must be one number"),
-        (["--model.encoder.width", "0"], "model.encoder: ConvNet: width 0, depth 3 and embedding_size"),
+        (["--model.encoder.width", "0"], "model.encoder: ConvNet: width 0, depth 3, embedding_size 64 and later_width 0"),
         (["--trainer.max_epochs", "0"], "trainer.max_epochs 0 and trainer.max_steps 0 train nothing"),
         (["--data.augmentation.saturation", "0.3"], "data.augmentation.saturation has no effect on grey images"),
         (["--name", "../elsewhere"], "name must be that of a folder"),

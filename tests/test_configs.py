@@ -40,8 +40,8 @@ def test_every_shipped_config_trains_validates_and_tests(
     options = dict(catalog.fast[data["class_path"]])
     if "folder" in data["init_args"]:
         options["data.folder"] = str(small_data / Path(data["init_args"]["folder"]).name)
-    if config.stem in catalog.experiments and config in EXPERIMENTS:
-        options |= catalog.experiments[config.stem].fast
+    rows = [experiment for experiment in catalog.experiments.values() if experiment.config_file == config]
+    options |= rows[0].fast if rows else {}
     arguments = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu", "--callbacks.freeze", "null"]
     monkeypatch.setattr(sys, "argv", ["fit.py", "--config", str(config), *all_arguments(options), *arguments])
     cli = LabCLI()

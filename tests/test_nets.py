@@ -56,13 +56,13 @@ def test_an_mlp_embeds_images_of_any_shape_with_the_parameters_of_its_layers(
 
 
 @pytest.mark.parametrize("shape", IMAGE_SHAPES)
-@pytest.mark.parametrize(("width", "depth"), [(1, 1), (4, 2), (6, 3)])
+@pytest.mark.parametrize(("width", "depth", "later_width"), [(1, 1, None), (4, 2, None), (6, 3, None), (6, 3, 7)])
 def test_a_conv_net_embeds_images_of_any_shape_with_the_parameters_of_its_layers(
-    shape: tuple[int, int, int], width: int, depth: int
+    shape: tuple[int, int, int], width: int, depth: int, later_width: int | None
 ) -> None:
-    net = ConvNet(shape, width, depth, embedding_size=5)
+    net = ConvNet(shape, width, depth, embedding_size=5, later_width=later_width)
     assert net(_images(3, shape)).shape == (3, 5)
-    channels = [shape[0], width] + [2 * width] * (depth - 1)
+    channels = [shape[0], width] + [later_width or 2 * width] * (depth - 1)
     convolutions = sum(9 * channels[i] * channels[i + 1] for i in range(depth))
     batch_norms = sum(2 * channels[i + 1] for i in range(depth))
     flat = channels[-1] * (shape[1] // 2**depth) * (shape[2] // 2**depth)
@@ -90,7 +90,7 @@ def test_an_image_too_small_for_the_depth_is_refused_with_the_size_it_needs(shap
         ConvNet(shape, depth=depth)
 
 
-@pytest.mark.parametrize("argument", ["width", "depth", "embedding_size"])
+@pytest.mark.parametrize("argument", ["width", "depth", "embedding_size", "later_width"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_conv_net_refuses_sizes_that_are_not_positive(argument: str, value: int) -> None:
     sizes: dict[str, Any] = {argument: value}
@@ -226,7 +226,7 @@ def test_the_memory_format_of_a_conv_net_and_of_its_images_changes_no_number(
             ResidualNet,
             {"image_shape": (3, 32, 32), "block": "bottleneck", "num_blocks": (1, 2), "width": 4, "embedding_size": 7},
         ),
-        (ConvNet, {"image_shape": (3, 9, 8), "width": 5, "depth": 2, "embedding_size": 7}),
+        (ConvNet, {"image_shape": (3, 9, 8), "width": 5, "depth": 2, "embedding_size": 7, "later_width": 6}),
     ],
 )
 def test_every_argument_is_kept_under_its_name(net_class: type[nn.Module], arguments: dict[str, Any]) -> None:

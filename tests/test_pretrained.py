@@ -484,3 +484,33 @@ def test_what_timm_does_not_have_and_cannot_download_is_refused(monkeypatch: pyt
 def test_where_timm_is_not_installed_its_models_are_refused_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert _refusal("timm/resnet18") == "Pretrained: timm/resnet18 needs timm: pip install timm"
+
+
+def test_a_file_that_names_its_tensors_otherwise_is_taken_in_its_order_and_that_is_said(
+    weights: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = _torchvision_model("resnet18")
+    renamed = {f"tensor {number}": value for number, value in enumerate(model.state_dict().values())}
+    torch.save({key: value for key, value in renamed.items() if value.ndim}, tmp_path / "renamed.pth")
+    torch.save(model.state_dict(), tmp_path / "own.pth")
+    nets = [Pretrained("resnet18", str(tmp_path / f"{name}.pth")).eval() for name in ("renamed", "own")]
+    assert torch.equal(*(net(_images()) for net in nets))
+    assert "names its tensors otherwise than resnet18" in caplog.text
+    reordered = dict(reversed([(key, value) for key, value in renamed.items() if value.ndim]))
+    torch.save(reordered, tmp_path / "reordered.pth")
+    assert "does not hold the weights of resnet18" in _refusal("resnet18", str(tmp_path / "reordered.pth"))
+
+
+def test_standardized_features_have_mean_zero_and_deviation_one_and_the_same_is_done_in_evaluation(weights: Folder) -> None:
+    torch.manual_seed(0)
+    plain, standard = (Pretrained("resnet18", None, frozen=True, standardize=by) for by in (False, True))
+    standard.backbone.load_state_dict(plain.backbone.state_dict())
+    images = _images(16)
+    features, found = plain.train()(images), standard.train()(images)
+    assert torch.allclose(found.mean(0), torch.zeros(512), atol=1e-5)
+    expected = (features - features.mean(0)) / (features.var(0, correction=0) + 1e-5).sqrt()
+    assert torch.allclose(found, expected, atol=1e-4)
+    one = standard.eval()(images[:1])  # of one image too, by what was measured in training
+    by_training = (features[:1] - features.mean(0)) / (features.var(0, correction=1) + 1e-5).sqrt()
+    assert torch.allclose(one, by_training, atol=1e-4)
+    assert list(dict(standard.named_parameters())) == list(dict(plain.named_parameters()))

@@ -11,7 +11,8 @@ class ConvNet(nn.Module):
 
     Args:
         image_shape: channels, height and width of one image; height and width must be at least ``2 ** depth``.
-        width: channels of the first block; every later block has twice as many.
+        width: channels of the first block.
+        later_width: channels of every later block; None for twice as many.
         depth: number of blocks; each halves height and width.
         embedding_size: length of the output vector.
 
@@ -25,10 +26,15 @@ class ConvNet(nn.Module):
         width: int = 32,
         depth: int = 3,
         embedding_size: int = 64,
+        later_width: int | None = None,
     ) -> None:
         super().__init__()
-        if min(width, depth, embedding_size) < 1:
-            raise ValueError(f"ConvNet: width {width}, depth {depth} and embedding_size {embedding_size} must be positive")
+        later = 2 * width if later_width is None else later_width
+        if min(width, depth, embedding_size, later) < 1:
+            raise ValueError(
+                f"ConvNet: width {width}, depth {depth}, embedding_size {embedding_size} and later_width {later} must be "
+                "positive"
+            )
         channels, height, breadth = image_shape
         if min(height, breadth) < 2**depth:
             raise ValueError(
@@ -39,9 +45,10 @@ class ConvNet(nn.Module):
         self.width = width
         self.depth = depth
         self.embedding_size = embedding_size
+        self.later_width = later_width
         blocks: list[nn.Module] = []
         for block in range(depth):
-            out_channels = width if block == 0 else 2 * width
+            out_channels = width if block == 0 else later
             blocks += [
                 # Batch norm subtracts the mean, so a bias before it would do nothing.
                 nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),

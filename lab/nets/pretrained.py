@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
+log = logging.getLogger(__name__)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Made = tuple[nn.Module, int, Sequence[float], Sequence[float]]  # a model, the length of its features, mean and std of images
 _weights_are_wanted = True
@@ -32,6 +34,8 @@ class Pretrained(nn.Module):
             doing so where there are weights, and not where they are random.
         embedding_size: length of the output vector, made by a new linear layer where the features are not of that length;
             None for the features themselves.
+        standardize: bring each feature to mean 0 and standard deviation 1, of the batch while training and of all batches seen
+            afterwards, as batch norm without weights does.
         mean, std: of each channel, by which the images are normalised; None for what the weights say, else ImageNet's.
     """
 
@@ -44,6 +48,7 @@ class Pretrained(nn.Module):
         weights: str | None = "DEFAULT",
         frozen: bool | None = None,
         embedding_size: int | None = None,
+        standardize: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -65,6 +70,8 @@ class Pretrained(nn.Module):
         self.mean, self.std = list(mean or own_mean), list(std or own_std)
         self.register_buffer("_mean", torch.tensor(self.mean).view(-1, 1, 1))
         self.register_buffer("_std", torch.tensor(self.std).view(-1, 1, 1))
+        self.standardize = standardize
+        self.standardization = nn.BatchNorm1d(num_features, momentum=None, affine=False) if standardize else nn.Identity()
         self.embedding_size = embedding_size or num_features
         self.projection = nn.Identity() if self.embedding_size == num_features else nn.Linear(num_features, self.embedding_size)
         self._modes_looked_at: set[bool] = set()
@@ -94,7 +101,7 @@ class Pretrained(nn.Module):
         images = (images - self._mean) / self._std
         with torch.no_grad() if self.frozen else contextlib.nullcontext():
             features = self.backbone(images)
-        embeddings: Tensor = self.projection(features.flatten(1))
+        embeddings: Tensor = self.projection(self.standardization(features.flatten(1)))
         return embeddings
 
 
@@ -175,7 +182,7 @@ def _take_off_last_layer(model: nn.Module, name: str) -> int:
 
 
 def _load(model: nn.Module, file: Path, name: str) -> None:
-    """Load the weights of a file, in which more than the model's may be.
+    """Load the weights of a file, in which more than the model's may be, and which may be named otherwise in the same order.
 
     Raises:
         ValueError: if it is not a file of weights, or not of this model.
@@ -191,10 +198,21 @@ def _load(model: nn.Module, file: Path, name: str) -> None:
     stored = {str(key).removeprefix("module."): tensor for key, tensor in stored.items()}  # which DataParallel puts before
     # How many batches were measured has no use here, and many files, torchvision's of resnet18 among them, do not say.
     wanted = {key: tensor for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    if not wanted.keys() & stored.keys():
+        stored = _named_by_order(stored, list(wanted), file, name)
     other = [key for key in wanted if getattr(stored.get(key), "shape", None) != wanted[key].shape]
     if other:
         raise ValueError(f"{file} does not hold the weights of {name}: {other[0]} is missing or of another shape")
     model.load_state_dict({key: stored[key] for key in wanted}, strict=False)
+
+
+def _named_by_order(stored: dict[str, Any], wanted: list[str], file: Path, name: str) -> dict[str, Any]:
+    """Name the tensors of a file as those of a model, in order, but for counts of batches; a wrong shape is found later."""
+    tensors = [tensor for key, tensor in stored.items() if not key.endswith("num_batches_tracked")]
+    if not len(wanted) <= len(tensors) <= len(wanted) + 2:  # the weight and the bias of the last layer
+        return stored
+    log.warning("%s names its tensors otherwise than %s: they are taken in their order", file, name)
+    return dict(zip(wanted, tensors, strict=False))
 
 
 def _first_line(error: Exception) -> str:
