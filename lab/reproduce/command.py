@@ -41,12 +41,13 @@ def _reproduce() -> None:
         raise ValueError(f"--data-root {root} is not a folder; --fast needs no data")
     runner = Runner(catalog, folder, root, asked.fast, shlex.split(asked.options))
     seeds = range(asked.seeds or (1 if asked.fast else 3))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which ends what is running too
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which ends what is running too
     failures: dict[tuple[str, int], str] = {}
     try:
         if not asked.table:
             _run_all(runner, chosen, seeds, asked.again, failures)
     finally:
+        signal.signal(signal.SIGTERM, before)
         write_tables(catalog, runner, chosen, failures, page=True)
         print(f"table: {folder / 'README.md'}, results.json and index.html beside it")
     if failures:

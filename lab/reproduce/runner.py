@@ -34,10 +34,10 @@ class Runner:
     Args:
         catalog: all there are.
         folder: where their runs are kept, below ``runs``, and their logs.
-        data_options: of a config's data, the options by which it is found, or replaced by small data.
         root: the folder of the data.
         fast: whether runs are short and on small data.
         more: options added to every run.
+        scripts: the folder of the scripts that are executed.
     """
 
     catalog: Catalog
@@ -45,6 +45,7 @@ class Runner:
     root: Path
     fast: bool
     more: list[str]
+    scripts: Path = PROJECT / "scripts"
 
     def own_folder(self, name: str, seed: int) -> Path:
         """Return where the runs of an experiment with a seed are."""
@@ -92,13 +93,13 @@ class Runner:
         if newest is not None and not again and (newest / "checkpoints" / "last.ckpt").is_file():
             noted = read_record(newest / "state.json")
             if noted.get("state") == "interrupted" or (noted.get("state") == "running" and not is_alive(noted)):
-                return [_script("fit.py"), "--resume", str(newest)]
+                return [self._script("fit.py"), "--resume", str(newest)]
         config = experiment.config if "{" in experiment.config else str(experiment.config_file)
         words = ["--config", config, *self._data_options(experiment), *arguments(experiment.options)]
         words += [*(arguments(experiment.fast) if self.fast else ()), *self.more]
         words += ["--seed_everything", str(seed), "--name", f"{experiment.name}_seed_{seed}"]
         words += ["--trainer.default_root_dir", str(self.folder / "runs")]
-        return [_script("fit.py"), *(self._filled(word, experiment, seed) for word in words)]
+        return [self._script("fit.py"), *(self._filled(word, experiment, seed) for word in words)]
 
     def _data_options(self, experiment: Experiment) -> list[str]:
         described = experiment.data
@@ -126,7 +127,7 @@ class Runner:
                 continue
             script, *words = shlex.split(self._filled(step.command, experiment, seed))
             options = self._data_options(experiment) if script == "sweep.py" else []
-            reason = self._execute([_script(script), *words, *options], output)
+            reason = self._execute([self._script(script), *words, *options], output)
             if reason:
                 return reason
         return ""
@@ -152,6 +153,5 @@ class Runner:
         said = [line for line in lines if line.startswith("error:")] or lines[-1:]
         return f"exit code {code}: {said[-1].removeprefix('error: ') if said else 'without a word'}"
 
-
-def _script(name: str) -> str:
-    return str(PROJECT / "scripts" / name)
+    def _script(self, name: str) -> str:
+        return str(self.scripts / name)

@@ -1,0 +1,298 @@
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PROJECT, Script
+
+from lab.reproduce import catalog as catalog_module
+from lab.reproduce.catalog import Bar, Catalog, Experiment, Question, read_catalog
+from lab.reproduce.markdown import markdown
+from lab.reproduce.page import page_of
+from lab.reproduce.questions import answer
+from lab.reproduce.results import Result, measure, needed, record_of, score_of, verdict
+from lab.reproduce.runner import Runner
+
+CONFIGS = sorted((PROJECT / "configs" / "experiments").glob("*.yaml"))
+ALL = [*(f"s{i}" for i in (1, 2)), *(f"p{i}" for i in range(1, 6)), "t1", "t2", *(f"d{i}" for i in (1, 3, 4, 5, 6, 7, 8)),
+       *(f"b{i}" for i in range(1, 5)), "n2"]  # fmt: skip
+
+
+def _run(folder: Path, accuracy: float, curve: list[float] | None = None, **record: Any) -> Path:
+    """Write what a finished run leaves."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("name: x\n")
+    (folder / "state.json").write_text('{"state": "finished"}')
+    record = {"test/accuracy": accuracy, "seconds": {"fit": 12.4}, "device": "a computer", "commit": "abcdef0123", **record}
+    (folder / "metrics.json").write_text(json.dumps(record))
+    rows = [f"{epoch},{value}" for epoch, value in enumerate(curve or [])]
+    (folder / "metrics.csv").write_text("\n".join(["epoch,val/accuracy", *rows]) + "\n")
+    return folder
+
+
+def _result(
+    tmp_path: Path, name: str, accuracies: list[float], bar: Bar | None = None, curve: list[float] | None = None
+) -> Result:
+    experiment = Experiment(name, f"about {name}", "s1", "test/accuracy", bar=bar)
+    runs = {seed: _run(tmp_path / name / str(seed), accuracy, curve) for seed, accuracy in enumerate(accuracies)}
+    return measure(experiment, runs, {}, fast=False)
+
+
+def test_every_experiment_that_is_named_has_a_row_and_every_config_is_run_by_one() -> None:
+    experiments = read_catalog().experiments
+    assert {name.split("_")[0] for name in experiments} >= set(ALL)
+    assert {experiment.config_file for experiment in experiments.values()} == set(CONFIGS)
+
+
+def test_what_an_experiment_needs_stands_before_it() -> None:
+    experiments = read_catalog().experiments
+    names = list(experiments)
+    for place, experiment in enumerate(experiments.values()):
+        assert set(experiment.needs) <= set(names[:place]), experiment.name
+        assert set(experiment.bar.others if experiment.bar else []) <= set(names), experiment.name
+
+
+def test_a_group_is_chosen_with_all_that_it_needs_in_the_order_to_run_them() -> None:
+    catalog = read_catalog()
+    assert [experiment.name for experiment in catalog.choose(["b4", "s1"])] == ["s1", "b3", "b4", "b4_top_two", "b4_scratch"]
+    assert [experiment.name for experiment in catalog.choose(["d6_30"])] == ["d6_30"]
+    assert len(catalog.choose([])) == len(catalog.experiments)
+    with pytest.raises(ValueError, match="there is no experiment 's3'; did you mean 's"):
+        catalog.choose(["s3"])
+
+
+def test_a_score_is_of_the_test_or_the_last_of_a_curve_or_of_a_file_in_per_cent(tmp_path: Path) -> None:
+    folder = _run(tmp_path / "run", 0.5, [0.1, 0.9, 0.8])
+    (folder / "more.json").write_text('{"precision": 0.25}')
+    (run,) = measure(Experiment("a", "", "s1", "test/accuracy"), {0: folder}, {}, fast=False).runs.values()
+    assert score_of(run, "test/accuracy") == pytest.approx(50)
+    assert score_of(run, "val/accuracy") == pytest.approx(80)
+    assert score_of(run, "more.json:precision") == pytest.approx(25)
+    assert math.isnan(score_of(run, "more.json:recall"))
+    assert math.isnan(score_of(run, "test/auc"))
+
+
+def test_a_seed_without_the_score_is_a_failure_and_not_part_of_the_mean(tmp_path: Path) -> None:
+    runs = {0: _run(tmp_path / "0", 0.5), 1: _run(tmp_path / "1", math.nan)}
+    result = measure(Experiment("a", "", "s1", "test/accuracy"), runs, {2: "it broke"}, fast=False)
+    assert result.values == {0: 50.0}
+    assert result.failures == {2: "it broke", 1: "there is no test/accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("bar", "least", "reached"),
+    [
+        (Bar(least=91.0), 91.0, "reached"),
+        (Bar(least=91.1), 91.1, "missed"),
+        (Bar(ahead_of="high"), 95.0, "missed"),
+        (Bar(ahead_of="same"), 91.0, "missed"),  # a tie is not ahead
+        (Bar(within=5.0, of="high"), 90.0, "reached"),
+        (Bar(within=3.0, of="high"), 92.0, "missed"),
+        (Bar(halfway=["low", "high"]), 85.0, "reached"),
+        (Bar(ahead_of="unknown"), math.nan, ""),
+    ],
+)
+def test_a_bar_is_a_number_or_set_by_other_experiments(tmp_path: Path, bar: Bar, least: float, reached: str) -> None:
+    results = {name: _result(tmp_path, name, [value, value]) for name, value in (("low", 0.75), ("high", 0.95), ("same", 0.91))}
+    result = _result(tmp_path, "own", [0.90, 0.92], bar)
+    assert needed(bar, results)[0] == pytest.approx(least, nan_ok=True)
+    assert verdict(result, results) == reached
+
+
+def test_the_interval_is_that_of_student_over_seeds(tmp_path: Path) -> None:
+    mean, low, high = _result(tmp_path, "own", [0.90, 0.92, 0.97]).interval
+    spread = (((90 - 93) ** 2 + (92 - 93) ** 2 + (97 - 93) ** 2) / 2) ** 0.5
+    assert mean == pytest.approx(93)
+    assert high - mean == pytest.approx(4.303 * spread / 3**0.5)
+    assert mean - low == pytest.approx(high - mean)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ([0.95, 0.96, 0.955], [0.90, 0.91, 0.905], "Yes: "),
+        ([0.90, 0.91, 0.905], [0.95, 0.96, 0.955], "No, the other way round: "),
+        ([0.90, 0.96, 0.93], [0.95, 0.91, 0.92], "It cannot be told from 3 seeds: "),
+        ([0.90], [0.99], "It cannot be told from 1 seed: "),
+    ],
+)
+def test_a_question_is_answered_where_the_interval_of_the_difference_leaves_out_zero(
+    tmp_path: Path, first: list[float], second: list[float], said: str
+) -> None:
+    results = {"a": _result(tmp_path, "a", first), "b": _result(tmp_path, "b", second)}
+    found = answer(Question("Better?", ("a", "b"), "val/accuracy", score="test/accuracy"), results)
+    assert found is not None
+    assert found["answer"].startswith(said)
+    assert f"{100 * (sum(first) / len(first) - sum(second) / len(second)):+.2f}" in found["answer"]
+
+
+def test_fewer_epochs_to_a_score_are_better(tmp_path: Path) -> None:
+    question = Question("Faster?", ("a", "b"), "val/accuracy", epochs_to=0.8)
+    slow, fast = [0.2, 0.5, 0.7, 0.8], [0.5, 0.85, 0.7]
+    results = {
+        "a": _result(tmp_path, "a", [0.9, 0.9, 0.9], curve=fast),
+        "b": _result(tmp_path, "b", [0.9, 0.9, 0.9], curve=slow),
+    }
+    found = answer(question, results)
+    assert found is not None
+    assert found["answer"].startswith("Yes: the number of epochs until val/accuracy is 0.8 is a 2.00 and b 4.00")
+    never = {**results, "b": _result(tmp_path, "never", [0.9], curve=[0.1])}
+    found = answer(question, never)
+    assert found is not None
+    assert "no seed has the number of epochs" in found["answer"]
+    assert answer(question, {"a": results["a"]}) is None
+
+
+def test_the_table_tells_measured_and_reported_figures_bars_notes_and_failures(tmp_path: Path) -> None:
+    rows = {
+        "a": _result(tmp_path, "a", [0.90, 0.92], Bar(least=91.5)),
+        "b": measure(Experiment("b", "has | a bar", "s1", "test/accuracy", reported="98", notes="It was an artefact."), {},
+                     {0: "error <b>"}, fast=False),
+    }  # fmt: skip
+    record = record_of(rows, [], {"command": "python scripts/reproduce.py a b", "fast": False})
+    text = markdown(record)
+    assert "| **a** about a |  | 91.00 ± 12.71 (accuracy, 2 seeds) | 91.5: missed | 12 s |" in text
+    assert "| **b** has \\| a bar[^b] | 98 | not measured |" in text
+    assert "[^b]: It was an artefact." in text
+    assert "- b, seed 0: error <b>" in text
+    assert "- a computer, commit abcdef0: a" in text
+    page = page_of(record, rows)
+    assert "error &lt;b&gt;" in page
+    assert "<strong>missed</strong>" in page
+    assert re.search(r"src=\"https?://|<script", page) is None
+    fast = record_of(rows, [], {"command": "", "fast": True})
+    assert "missed" not in markdown(fast)  # nothing is measured by short runs
+
+
+CATALOG = """
+fast:
+  lab.data.MNIST: {data.bundled: true, data.num_images_per_class: 20, trainer.max_epochs: 1}
+experiments:
+- {name: s1, about: first, score: test/accuracy}
+- {name: s1_on, about: second, config: s1, score: test/accuracy, options: {weights_from: "{s1}/checkpoints/best.ckpt"}}
+- {name: s1_wrong, about: third, config: s1, score: test/accuracy, options: {model.rows: 3}}
+- {name: s1_late, about: fourth, config: s1, score: test/accuracy, options: {weights_from: "{s1_wrong}/checkpoints/best.ckpt"}}
+questions:
+- {ask: "Better?", compare: [s1_on, s1], curve: val/accuracy, score: test/accuracy}
+"""
+QUICK = ["--callbacks.pictures", "false", "--callbacks.board", "false"]
+
+
+@pytest.fixture
+def small_catalog(tmp_path: Path) -> Catalog:
+    (tmp_path / "catalog.yaml").write_text(CATALOG)
+    return read_catalog(tmp_path / "catalog.yaml")
+
+
+# What fit.py leaves, without training: it fails with three rows, and is interrupted the first time with seed 7.
+STUB = """
+import json, pathlib, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+if "--resume" in words:
+    run = pathlib.Path(words["--resume"])
+else:
+    above = pathlib.Path(words["--trainer.default_root_dir"], words["--name"])
+    run = above / f"version_{len(list(above.glob('version_*')))}"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.ckpt").touch()
+    (run / "config.yaml").write_text(json.dumps(words))
+    if words.get("--model.rows") == "3":
+        sys.exit("error: model.rows 3 must divide the image")
+    if words["--seed_everything"] == "7":
+        (run / "state.json").write_text('{"state": "interrupted"}')
+        sys.exit(143)
+(run / "metrics.json").write_text('{"test/accuracy": 0.5}')
+(run / "state.json").write_text('{"state": "finished"}')
+"""
+
+
+def _runner(tmp_path: Path, catalog: Catalog, fast: bool = True) -> Runner:
+    (tmp_path / "scripts").mkdir(exist_ok=True)
+    (tmp_path / "scripts" / "fit.py").write_text(STUB)
+    return Runner(catalog, tmp_path / "out", tmp_path, fast, QUICK, tmp_path / "scripts")
+
+
+def test_experiments_run_once_in_order_and_a_failure_stops_only_what_needs_it(tmp_path: Path, small_catalog: Catalog) -> None:
+    runner = _runner(tmp_path, small_catalog)
+    outcomes = {name: runner.run(experiment, 0) for name, experiment in small_catalog.experiments.items()}
+    assert outcomes["s1"].run == tmp_path / "out" / "runs" / "s1_seed_0" / "version_0"
+    assert outcomes["s1_on"].run is not None
+    words = json.loads((outcomes["s1_on"].run / "config.yaml").read_text())
+    assert words["--weights_from"] == f"{outcomes['s1'].run}/checkpoints/best.ckpt"
+    assert words["--data.bundled"] == "true"
+    assert outcomes["s1_wrong"].run is None
+    assert "model.rows 3 must divide the image" in outcomes["s1_wrong"].reason
+    assert outcomes["s1_late"].reason == "needs s1_wrong, which has not finished"
+    again = runner.run(small_catalog.experiments["s1"], 0)
+    assert (again.run, again.is_new) == (outcomes["s1"].run, False)
+    anew = runner.run(small_catalog.experiments["s1"], 0, again=True)
+    assert (anew.run, anew.is_new) == (tmp_path / "out" / "runs" / "s1_seed_0" / "version_1", True)
+
+
+def test_a_run_counts_only_for_what_was_asked_for_when_it_ran(tmp_path: Path, small_catalog: Catalog) -> None:
+    runner = _runner(tmp_path, small_catalog)
+    for name in ("s1", "s1_on"):
+        assert runner.run(small_catalog.experiments[name], 0).run is not None
+        assert runner.finished(name, 0) is not None
+    before = "{name: s1, about: first,"
+    assert before in CATALOG
+    (tmp_path / "changed.yaml").write_text(CATALOG.replace(before, f"{before} options: {{model.merge: mean}},"))
+    changed = _runner(tmp_path, read_catalog(tmp_path / "changed.yaml"))
+    assert changed.finished("s1", 0) is None
+    assert changed.finished("s1_on", 0) is None  # which starts from that
+    assert _runner(tmp_path, small_catalog, fast=False).finished("s1", 0) is None
+    assert runner.finished("s1", 1) is None
+
+
+def test_full_runs_are_told_where_the_data_are(tmp_path: Path, small_catalog: Catalog) -> None:
+    run = _runner(tmp_path, small_catalog, fast=False).run(small_catalog.experiments["s1"], 0).run
+    assert run is not None
+    words = json.loads((run / "config.yaml").read_text())
+    assert words["--data.root"] == str(tmp_path)
+    assert "--data.bundled" not in words
+
+
+def test_an_interrupted_run_is_gone_on_with_in_its_folder(tmp_path: Path, small_catalog: Catalog) -> None:
+    runner, experiment = _runner(tmp_path, small_catalog), small_catalog.experiments["s1"]
+    assert runner.run(experiment, 7).reason.startswith("exit code 143: without a word")
+    done = runner.run(experiment, 7)
+    assert done.run == tmp_path / "out" / "runs" / "s1_seed_7" / "version_0"
+    assert f"fit.py --resume {done.run}" in (tmp_path / "out" / "logs" / "s1_seed_7.log").read_text()
+
+
+def test_the_script_lists_experiments_and_refuses_what_it_does_not_know(script: Script) -> None:
+    listed = script("reproduce.py", "--list", "b4")
+    assert listed.returncode == 0, listed.stderr
+    assert "b4_top_two" in listed.stdout
+    for wrong, complaint in (
+        (["s9"], "there is no experiment 's9'"),
+        (["--seeds", "0"], "must be 1 or more, not '0'"),
+        (["--data-root", "nowhere"], "is not a folder; --fast needs no data"),
+    ):
+        done = script("reproduce.py", *wrong)
+        assert done.returncode == 2
+        assert complaint in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_short_run_of_an_experiment_by_the_script_leaves_a_table_and_a_page(script: Script, tmp_path: Path) -> None:
+    done = script("reproduce.py", "s1", "--fast", "-o", "out", "--options", " ".join([*QUICK, "--trainer.max_epochs", "1"]))
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "results.json").read_text())
+    (row,) = record["experiments"]
+    assert 20 < row["mean"] < 95
+    assert row["values"] == {"0": row["mean"]}
+    assert "Short runs on bundled and generated data" in (tmp_path / "out" / "README.md").read_text()
+    assert "both halves of a digit" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_every_experiment_runs_fast_but_for_those_whose_weights_are_downloaded(script: Script, tmp_path: Path) -> None:
+    done = script("reproduce.py", "--fast", "-o", "out", "--options", " ".join(QUICK))
+    record = json.loads((tmp_path / "out" / "results.json").read_text())
+    failures = {row["name"]: row["failures"] for row in record["experiments"] if row["failures"]}
+    assert failures == {}
+    assert done.returncode == 0
+    assert catalog_module.CATALOG.is_file()
