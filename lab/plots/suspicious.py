@@ -1,0 +1,58 @@
+"""Images whose labels are doubted."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from lab.plots.inputs import Values, floats, integers
+from lab.plots.lettering import class_name, counted, fitted
+from lab.plots.sheet import LINE, as_batch, empty_sheet, for_display, new_sheet, put_framed, range_note, range_of, size_on_sheet
+from lab.plots.style import BLACK, GREY, SMALL, finished
+
+COLUMNS, MAX_SUSPICIOUS = 8, 50
+SIDE, GAP = 0.95, 0.3  # inches
+BELOW = LINE * SMALL  # from one line of a caption to the next
+SUGGESTED = "#00604A"  # the green of what is right, darkened, as letters are thin
+
+
+def suspicious_labels(
+    images: Values,
+    labels: Values,
+    suggested: Values,
+    losses: Values,
+    class_names: Sequence[str],
+    title: str = "Training images whose labels are suspicious",
+) -> Figure:
+    """Draw images, at most 50, each with the label that it has, the one suggested instead and the loss of the first.
+
+    Args:
+        images: floats (N, C, H, W), the most suspicious first.
+        labels: as they are, (N,); suggested: (N,); losses: (N,).
+        class_names: the names of the labels.
+        title: what images these are.
+    """
+    batch = as_batch(images)
+    if len(batch) == 0:
+        return finished(empty_sheet(title, "no images"))
+    limits = range_of(batch)
+    first = f"the first {MAX_SUSPICIOUS} of " * (len(batch) > MAX_SUSPICIOUS)
+    title = f"{title}: {first}{counted(len(batch), 'image')}, by the loss of the label; {range_note(limits, batch)}"
+    high = size_on_sheet(batch.shape, SIDE)[1]
+    cell = SIDE + GAP, high + 3 * BELOW + 0.2
+    shown = for_display(batch[:MAX_SUSPICIOUS], limits)
+    columns = min(COLUMNS, len(shown))
+    figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], title)
+    told = zip(integers(labels).tolist(), integers(suggested).tolist(), floats(losses).tolist(), strict=True)
+    for place, (picture, (label, better, loss)) in enumerate(zip(shown, told, strict=False)):
+        left, top = place % columns * cell[0] + GAP / 2, place // columns * cell[1]
+        put_framed(axes, picture, left, top, SIDE)
+        lines = (
+            (f"label {class_name(class_names, label)}", BLACK),
+            (f"suggested {class_name(class_names, better)}", SUGGESTED),
+            (f"loss {loss:.2f}", GREY),
+        )
+        for number, (text, ink) in enumerate(lines):
+            x, y = left + SIDE / 2, top + high + 0.05 + number * BELOW
+            text = fitted(text, SIDE + 0.8 * GAP, SMALL)
+            axes.text(x, y, text, ha="center", va="top", fontsize=SMALL, color=ink)
+    return finished(figure)
