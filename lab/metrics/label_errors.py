@@ -73,7 +73,7 @@ def detection_scores(chosen: Tensor, losses: Tensor, wrong: Tensor) -> dict[str,
     """Return how well wrong labels were found, by name, NaN where there is nothing to divide by.
 
     ``wrong_share`` is the share of wrong labels, which a list made at random would have as its ``precision``; ``auc`` and
-    ``average_precision`` are the areas under the ROC and the precision-recall curve of the ranking by loss, ties being one step.
+    ``average_precision`` are the areas under the ROC and the precision-recall curve of the ranking by loss; ties are one step.
 
     Args:
         chosen: which labels are said to be wrong, bool (N,).

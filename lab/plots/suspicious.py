@@ -21,6 +21,7 @@ def suspicious_labels(
     suggested: Values,
     losses: Values,
     class_names: Sequence[str],
+    num_images: int | None = None,
     title: str = "Training images whose labels are suspicious",
 ) -> Figure:
     """Draw images, at most 50, each with the label that it has, the one suggested instead and the loss of the first.
@@ -29,14 +30,16 @@ def suspicious_labels(
         images: floats (N, C, H, W), the most suspicious first.
         labels: as they are, (N,); suggested: (N,); losses: (N,).
         class_names: the names of the labels.
+        num_images: how many there are in all; None for N.
         title: what images these are.
     """
     batch = as_batch(images)
     if len(batch) == 0:
         return finished(empty_sheet(title, "no images"))
     limits = range_of(batch)
-    first = f"the first {MAX_SUSPICIOUS} of " * (len(batch) > MAX_SUSPICIOUS)
-    title = f"{title}: {first}{counted(len(batch), 'image')}, by the loss of the label; {range_note(limits, batch)}"
+    total = max(len(batch), num_images or 0)
+    first = f"the first {min(len(batch), MAX_SUSPICIOUS)} of " * (total > min(len(batch), MAX_SUSPICIOUS))
+    title = f"{title}: {first}{counted(total, 'image')}, by the loss of the label; {range_note(limits, batch)}"
     high = size_on_sheet(batch.shape, SIDE)[1]
     cell = SIDE + GAP, high + 3 * BELOW + 0.2
     shown = for_display(batch[:MAX_SUSPICIOUS], limits)
