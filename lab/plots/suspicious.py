@@ -9,8 +9,8 @@ from lab.plots.lettering import class_name, counted, fitted
 from lab.plots.sheet import LINE, as_batch, empty_sheet, for_display, new_sheet, put_framed, range_note, range_of, size_on_sheet
 from lab.plots.style import BLACK, GREY, SMALL, finished
 
-COLUMNS, MAX_SUSPICIOUS = 8, 50
-SIDE, GAP = 0.95, 0.3  # inches
+COLUMNS, MAX_SUSPICIOUS = 10, 50
+SIDE, GAP = 0.9, 0.25  # inches
 BELOW = LINE * SMALL  # from one line of a caption to the next
 SUGGESTED = "#00604A"  # the green of what is right, darkened, as letters are thin
 
