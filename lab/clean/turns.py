@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lab.clean.judge import judge
+from lab.clean.judge import Judge, judge
 from lab.data import Folds, ImageDataModule
 from lab.data.arrays import ImageArrays
 from lab.data.folds import fold_of_each
@@ -47,31 +47,35 @@ def judge_all(
     """
     train = data.splits["train"]
     Folds(num_folds).part({"train": train})  # or say why they cannot be
-    folds, images, seconds = fold_of_each(train.labels, num_folds), _digest_of(train), 0.0
+    folds, seconds = fold_of_each(train.labels, num_folds), 0.0
     probabilities = torch.empty(len(train), data.num_classes, dtype=torch.float64)
+    first = judge(config, options, trusted, Folds(num_folds, 0))  # whose settings are those of all
+    digest = _digest(_digest_of(train), first.settings, first.cli.trainer.strategy.root_device.type)
     for number in range(num_folds):
         positions = (folds == number).nonzero().squeeze(1)
-        started, judging = time.perf_counter(), judge(config, options, trusted, Folds(num_folds, number))
-        held_out = judging.cli.datamodule.splits["val"]
-        assert torch.equal(held_out.labels, train.labels[positions]), "the judge has other images than the run"
         path = output / f"fold_{number + 1}_of_{num_folds}.safetensors"
-        digest = _digest(images, judging.settings, judging.cli.trainer.strategy.root_device.type)
-        shape = (len(positions), data.num_classes)
-        kept = _read(path, digest, shape)
+        kept, note = _read(path, digest, (len(positions), data.num_classes)), f"kept from before, in {path.name}"
         if kept is None:
-            found = judging.probabilities()
-            kept = found, time.perf_counter() - started
-            with whole_file(path) as unfinished:
-                save_file({"probabilities": found}, unfinished, {"digest": digest, "seconds": str(kept[1])})
+            judging = judge(config, options, trusted, Folds(num_folds, number)) if number else first
+            kept = _judge_and_keep(judging, path, digest, train.labels[positions])
             note = f"{kept[1]:.1f} s"
-        else:
-            note = f"kept from before, in {path.name}"
         probabilities[positions], seconds = kept[0], seconds + kept[1]
-        right = (kept[0].argmax(1) == held_out.labels).double().mean()
-        print(
-            f"fold {number + 1} of {num_folds}: {len(positions):,} images, {right:.1%} labelled as judged; {note}", flush=True
-        )
+        right = (kept[0].argmax(1) == train.labels[positions]).double().mean()
+        told = f"{len(positions):,} images, {right:.1%} of them labelled as judged"
+        print(f"fold {number + 1} of {num_folds}: {told}; {note}", flush=True)
     return Judged(probabilities, folds, seconds)
+
+
+def _judge_and_keep(judging: Judge, path: Path, digest: str, labels: Tensor) -> tuple[Tensor, float]:
+    """Return the probabilities of a fold whose images have these labels (M,), and the seconds they took, and write both."""
+    started = time.perf_counter()
+    held_out = judging.cli.datamodule.splits["val"].labels
+    assert torch.equal(held_out, labels), "the judge has other images than the run"
+    probabilities = judging.probabilities()
+    seconds = time.perf_counter() - started
+    with whole_file(path) as unfinished:
+        save_file({"probabilities": probabilities}, unfinished, {"digest": digest, "seconds": str(seconds)})
+    return probabilities, seconds
 
 
 def _read(path: Path, digest: str, shape: tuple[int, int]) -> tuple[Tensor, float] | None:
