@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from lab.plots.inputs import Values, floats, integers
-from lab.plots.lettering import class_name, counted, fitted
+from lab.plots.lettering import class_name, counted, fitted, width_of
 from lab.plots.sheet import LINE, as_batch, empty_sheet, for_display, new_sheet, put_framed, range_note, range_of, size_on_sheet
 from lab.plots.style import BLACK, GREY, SMALL, finished
 
@@ -24,7 +24,7 @@ def suspicious_labels(
     num_images: int | None = None,
     title: str = "Training images whose labels are suspicious",
 ) -> Figure:
-    """Draw images, at most 50, each with the label that it has, the one suggested instead and the loss of the first.
+    """Draw images, at most 50, each with the label that it has, the one suggested and the loss of the first.
 
     Args:
         images: floats (N, C, H, W), the most suspicious first.
@@ -39,23 +39,20 @@ def suspicious_labels(
     limits = range_of(batch)
     total = max(len(batch), num_images or 0)
     first = f"the first {min(len(batch), MAX_SUSPICIOUS)} of " * (total > min(len(batch), MAX_SUSPICIOUS))
-    title = f"{title}: {first}{counted(total, 'image')}, by the loss of the label; {range_note(limits, batch)}"
+    title = f"{title}: {first}{counted(total, 'image')}, with the label, → the one suggested, and the loss, highest first"
     high = size_on_sheet(batch.shape, SIDE)[1]
     cell = SIDE + GAP, high + 3 * BELOW + 0.2
     shown = for_display(batch[:MAX_SUSPICIOUS], limits)
     columns = min(COLUMNS, len(shown))
-    figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], title)
+    figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], f"{title}; {range_note(limits, batch)}")
     told = zip(integers(labels).tolist(), integers(suggested).tolist(), floats(losses).tolist(), strict=True)
     for place, (picture, (label, better, loss)) in enumerate(zip(shown, told, strict=False)):
         left, top = place % columns * cell[0] + GAP / 2, place // columns * cell[1]
         put_framed(axes, picture, left, top, SIDE)
-        lines = (
-            (f"label {class_name(class_names, label)}", BLACK),
-            (f"suggested {class_name(class_names, better)}", SUGGESTED),
-            (f"loss {loss:.2f}", GREY),
-        )
-        for number, (text, ink) in enumerate(lines):
+        names = (class_name(class_names, number) for number in (label, better))
+        lines = zip(("label ", "→ ", "loss "), (*names, f"{loss:.2f}"), (BLACK, SUGGESTED, GREY), strict=True)
+        for number, (word, text, ink) in enumerate(lines):
             x, y = left + SIDE / 2, top + high + 0.05 + number * BELOW
-            text = fitted(text, SIDE + 0.8 * GAP, SMALL)
+            text = word + fitted(text, SIDE + 0.8 * GAP - width_of(word, SMALL), SMALL)
             axes.text(x, y, text, ha="center", va="top", fontsize=SMALL, color=ink)
     return finished(figure)
