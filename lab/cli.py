@@ -185,7 +185,7 @@ class LabCLI(LightningCLI):
         chosen["progress_bar"] &= settings["enable_progress_bar"] is not False and not its_own
         return [*default_callbacks(self.run_folder, **chosen), *own]
 
-    def _make_run_folder(self, settings: dict[str, Any]) -> Path:
+    def _make_run_folder(self, settings: dict[str, Any]) -> Path | None:
         logs = Path(settings["default_root_dir"] or PROJECT / "lightning_logs").resolve()
         parent = logs / (self.config.name + self.suffix)
         if not is_main_process():  # which writes nothing, and need not know which version it is

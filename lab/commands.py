@@ -60,12 +60,12 @@ class Milestones(Callback):
 
 def fit() -> None:
     """Train by the command line; then score the best checkpoint on the test split, once, and record all of it."""
-    _run(_fit)
+    run_training(_fit)
 
 
 def test() -> None:
     """Score a checkpoint by the command line on the test split, by its run's own config unless another is given."""
-    _run(_test)
+    run_training(_test)
 
 
 def _fit() -> None:
@@ -190,8 +190,8 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
     print_next(cli.run_folder, record, trust_options(cli.asked_for), trust_options(cli.asked_for.model))
 
 
-def _run(command: Callable[[], None]) -> None:
-    """Run a command of Lightning's as ``run_command`` does."""
+def run_training(command: Callable[[], None]) -> None:
+    """Run a command that trains or tests with Lightning as ``run_command`` does."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # but while training, see ``Keeper``
     # Where a user's own classes are; last, so that nothing there is taken for a library, nor a script for what is there.

@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import traceback
@@ -147,6 +148,12 @@ def print_interrupted(run_folder: Path, trust: str) -> None:
         console.print(f"interrupted before the first epoch was over; {_short(run_folder)} has no checkpoint to go on from")
         return
     console.print(f"interrupted; to go on:\n  {_script('fit.py')} --resume {_short(run_folder)}{trust}")
+
+
+def print_without(run_folder: Path, listed: Path, options: list[str]) -> None:
+    """Print the command that trains by a run's config without the images of a list, with ``options`` for its data."""
+    script, *arguments = _script("fit.py"), "--config", _short(run_folder / "config.yaml"), "--data.exclude", _short(listed)
+    _console().print(f"\nto train without them:\n  {script} {shlex.join([*arguments, *options])}")
 
 
 def _console() -> Console:

@@ -11,8 +11,20 @@ MAY_IMPORT = {
     "metrics": {"metrics"},
     "plots": {"plots"},
     "models": {"models", "nets", "losses", "metrics"},
-    "apply": {"apply", "arguments", "data", "metrics", "models", "plots", "writing"},  # which only scripts/ and the demo import
+    "apply": {
+        "apply",
+        "arguments",
+        "data",
+        "metrics",
+        "models",
+        "plots",
+        "writing",
+    },  # for scripts/, demo, clean
     "callbacks": {"callbacks", "configuration", "metrics", "plots", "writing"},
+    "clean": {
+        *("apply", "arguments", "clean", "cli", "commands", "config_files", "data", "metrics", "options", "plots"),
+        *("run_list", "runs", "writing"),
+    },
     "config_files": set(),
     "complaint": {"config_files"},
     "explain": {"complaint", "config_files", "trust"},

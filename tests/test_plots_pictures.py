@@ -186,3 +186,20 @@ def test_weights_that_are_zero_or_not_finite_are_drawn(value: float, channels: i
     assert len(_arrays(figure)) == 1
     assert ("not finite" in _texts(figure)[0]) == (value != 0)
     assert "no weights" in _texts(plots.weight_grid(torch.zeros(0, channels, 3, 3), "Weights"))
+
+
+def test_a_doubted_label_stands_below_its_image_with_what_is_suggested_and_its_loss() -> None:
+    images = torch.rand(3, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+    figure = plots.suspicious_labels(images, [0, 1, 2], [1, 2, 0], [3.456, 2.0, 0.5], NAMES)
+    assert _texts(figure)[0].startswith("Training images whose labels are suspicious: 3 images, with the label, ")
+    assert _texts(figure)[1:4] == ["label zero", "→ one", "loss 3.46"]
+    assert [_below(figure.axes[0], f"label {name}") for name in NAMES] == [0, 1, 2]
+
+
+def test_of_many_doubted_labels_fifty_are_drawn_and_how_many_there_are_is_said() -> None:
+    for num, total in ((60, None), (50, 60)):
+        numbers = torch.zeros(num, dtype=torch.int64)
+        figure = plots.suspicious_labels(torch.zeros(num, 1, 2, 2), numbers, numbers, torch.zeros(num), NAMES, total)
+        assert len(figure.axes[0].images) == 50
+        assert "the first 50 of 60 images" in _texts(figure)[0]
+    assert "no images" in _texts(plots.suspicious_labels(torch.zeros(0, 1, 2, 2), [], [], [], NAMES))

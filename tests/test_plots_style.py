@@ -82,6 +82,13 @@ FIGURES: dict[str, Draw] = {  # each drawn from tensors that a function turns in
         [[name, name] for name in ODD_NAMES],
         turn(torch.arange(16).reshape(8, 2) % 3 == 0),  # type: ignore[arg-type]
     ),
+    "suspicious_labels": lambda turn: plots.suspicious_labels(
+        turn(torch.randn(8, 1, 4, 4, generator=_generator())),  # type: ignore[arg-type]
+        turn(torch.arange(8)),  # type: ignore[arg-type]
+        turn(torch.arange(8).flip(0)),  # type: ignore[arg-type]
+        turn(torch.rand(8, generator=_generator())),  # type: ignore[arg-type]
+        ODD_NAMES,
+    ),
     "weight_grid": lambda turn: plots.weight_grid(
         turn(torch.randn(4, 1, 3, 3, generator=_generator())),  # type: ignore[arg-type]
         "$w_1$ 日本",

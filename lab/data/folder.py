@@ -87,6 +87,7 @@ class ImageFolder(ImageDataModule):
         test_positions = self._test_positions(listed)
         splits = {split: ImageArrays.load(self._store(split, entries)) for split, entries in listed.items()}
         paths = {split: [entry.file.path for entry in entries] for split, entries in listed.items()}
+        self._files = [(arrays.images, paths[split]) for split, arrays in splits.items()]
         if test_positions is not None:
             is_test = torch.zeros(len(splits["train"]), dtype=torch.bool)
             is_test[test_positions] = True
@@ -106,6 +107,13 @@ class ImageFolder(ImageDataModule):
         entries = listed["test"] if positions is None else [listed["train"][place] for place in sorted(positions)]
         chosen = [(entry.file.path.absolute(), self.all_class_names[entry.label]) for entry in entries]
         return [(path, name) for path, name in chosen if name in self.class_names]
+
+    def training_pictures(self) -> list[Path]:
+        """Return the file of each training image, in their order, after ``setup``."""
+        train = self.splits["train"]
+        stores = getattr(train.images, "parts", [train.images])
+        files = [path for store in stores for images, paths in self._files if images is store for path in paths]
+        return [files[row].absolute() for row in (range(len(files)) if train.rows is None else train.rows.tolist())]
 
     def _list(self) -> dict[str, list[Entry]]:
         """Return the pictures of each split, by folder, class and name."""

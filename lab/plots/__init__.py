@@ -11,6 +11,7 @@ from lab.plots.layers import Layer
 from lab.plots.matrices import confusion_matrices
 from lab.plots.pictures import pair_grid, query_rows, sample_batch
 from lab.plots.style import png_bytes
+from lab.plots.suspicious import suspicious_labels
 from lab.plots.verification import roc_and_det
 from lab.plots.weights import weight_grid
 
@@ -30,5 +31,6 @@ __all__ = [
     "roc_and_det",
     "sample_batch",
     "score_comparison",
+    "suspicious_labels",
     "weight_grid",
 ]

@@ -10,7 +10,17 @@ from matplotlib.patches import Rectangle
 
 from lab.plots.inputs import Floats, Values, booleans, integers
 from lab.plots.lettering import class_name, counted, fitted, readable, width_of
-from lab.plots.sheet import LINE, as_batch, empty_sheet, for_display, new_sheet, put, range_note, range_of, size_on_sheet
+from lab.plots.sheet import (
+    LINE,
+    as_batch,
+    empty_sheet,
+    for_display,
+    new_sheet,
+    put_framed,
+    range_note,
+    range_of,
+    size_on_sheet,
+)
 from lab.plots.style import BLACK, GREY, RIGHT, SMALL, WRONG, finished
 
 COLUMNS, MAX_IMAGES = 6, 48
@@ -45,7 +55,7 @@ def sample_batch(
     figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], title)
     for place, picture in enumerate(shown):
         left, top = place % columns * cell[0] + GAP / 2, place // columns * cell[1]
-        _put_framed(axes, picture, left, top, SIDE)
+        put_framed(axes, picture, left, top, SIDE)
         axes.text(left + SIDE / 2, top + high + 0.05, names[place], ha="center", va="top", fontsize=SMALL, linespacing=1.2)
     return finished(figure)
 
@@ -72,8 +82,8 @@ def pair_grid(first: Values, second: Values, captions: Sequence[str], title: str
     figure, axes = new_sheet(columns * cell[0], height, f"{readable(title)}: {number}; {range_note(limits, left_images)}")
     for place, (one, two, text) in enumerate(zip(lefts, rights, texts, strict=True)):
         left, top = place % columns * cell[0] + GAP, place // columns * cell[1]
-        _put_framed(axes, one, left, top, SIDE)
-        _put_framed(axes, two, left + SIDE + 0.03, top, SIDE)
+        put_framed(axes, one, left, top, SIDE)
+        put_framed(axes, two, left + SIDE + 0.03, top, SIDE)
         axes.text(left + SIDE, top + high + 0.05, text, ha="center", va="top", fontsize=SMALL, linespacing=1.2)
     return finished(figure)
 
@@ -122,7 +132,7 @@ def query_rows(
         axes.text(left, 0, text, ha="left", va="top", fontsize=SMALL, color=GREY)
     for row, picture in enumerate(for_display(asked[:rows], limits)):
         top = HEAD + row * cell[1]
-        _put_framed(axes, picture, GAP / 2, top, SIDE)
+        put_framed(axes, picture, GAP / 2, top, SIDE)
         _write_below(axes, asked_for[row], GAP / 2, top + high, None)
         for place, neighbor in enumerate(for_display(found[row, :depth], limits)):
             left = (place + 1) * cell[0] + BESIDE + GAP / 2
@@ -143,15 +153,9 @@ def _caption(text: str, right: bool | None) -> str:
     return mark + fitted(text, SIDE + 0.7 * GAP - width_of(mark, SMALL), SMALL, lines=2)
 
 
-def _put_framed(axes: Axes, picture: Floats, left: float, top: float, side: float) -> None:
-    """Draw a picture with a thin line around it, as many are white or black at their edges."""
-    west, east, south, north = put(axes, picture, left, top, side, vmin=0, vmax=1, cmap="gray").get_extent()
-    axes.add_patch(Rectangle((west, north), east - west, south - north, fill=False, edgecolor=GREY, linewidth=0.5))
-
-
 def _put_marked(axes: Axes, picture: Floats, left: float, top: float, right: bool | None) -> None:
     """Draw a picture in a frame, whole around a right one and broken around a wrong one."""
-    _put_framed(axes, picture, left, top, SIDE)
+    put_framed(axes, picture, left, top, SIDE)
     if right is None:
         return
     look: dict[str, Any] = {"edgecolor": RIGHT if right else WRONG, "linestyle": "-" if right else (0, (3, 1.5))}

@@ -6,10 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 from lab.plots.inputs import Floats, Values, floats
 from lab.plots.lettering import fitted
-from lab.plots.style import TEXT
+from lab.plots.style import GREY, TEXT
 
 MARGIN = 0.15
 LINE = 1.35 / 72  # height in inches of a line of text for each point of its size
@@ -54,6 +55,12 @@ def put(axes: Axes, picture: Floats, left: float, top: float, side: float, **loo
     wide, high = size_on_sheet(picture.shape[:2], side)
     left += (side - wide) / 2
     return axes.imshow(picture, extent=(left, left + wide, top + high, top), aspect="auto", interpolation="antialiased", **look)
+
+
+def put_framed(axes: Axes, picture: Floats, left: float, top: float, side: float) -> None:
+    """Draw a picture with a thin line around it, as many are white or black at their edges."""
+    west, east, south, north = put(axes, picture, left, top, side, vmin=0, vmax=1, cmap="gray").get_extent()
+    axes.add_patch(Rectangle((west, north), east - west, south - north, fill=False, edgecolor=GREY, linewidth=0.5))
 
 
 def as_batch(images: Values) -> Floats:

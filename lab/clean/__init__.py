@@ -1,0 +1,5 @@
+"""Finding wrong labels among the training images of a run."""
+
+from lab.clean.command import clean
+
+__all__ = ["clean"]

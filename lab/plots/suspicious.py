@@ -1,0 +1,58 @@
+"""Images whose labels are doubted."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from lab.plots.inputs import Values, floats, integers
+from lab.plots.lettering import class_name, counted, fitted, width_of
+from lab.plots.sheet import LINE, as_batch, empty_sheet, for_display, new_sheet, put_framed, range_note, range_of, size_on_sheet
+from lab.plots.style import BLACK, GREY, SMALL, finished
+
+COLUMNS, MAX_SUSPICIOUS = 10, 50
+SIDE, GAP = 0.9, 0.25  # inches
+BELOW = LINE * SMALL  # from one line of a caption to the next
+SUGGESTED = "#00604A"  # the green of what is right, darkened, as letters are thin
+
+
+def suspicious_labels(
+    images: Values,
+    labels: Values,
+    suggested: Values,
+    losses: Values,
+    class_names: Sequence[str],
+    num_images: int | None = None,
+    title: str = "Training images whose labels are suspicious",
+) -> Figure:
+    """Draw images, at most 50, each with the label that it has, the one suggested and the loss of the first.
+
+    Args:
+        images: floats (N, C, H, W), the most suspicious first.
+        labels: as they are, (N,); suggested: (N,); losses: (N,).
+        class_names: the names of the labels.
+        num_images: how many there are in all; None for N.
+        title: what images these are.
+    """
+    batch = as_batch(images)
+    if len(batch) == 0:
+        return finished(empty_sheet(title, "no images"))
+    limits = range_of(batch)
+    total = max(len(batch), num_images or 0)
+    first = f"the first {min(len(batch), MAX_SUSPICIOUS)} of " * (total > min(len(batch), MAX_SUSPICIOUS))
+    title = f"{title}: {first}{counted(total, 'image')}, with the label, → the one suggested, and the loss, highest first"
+    high = size_on_sheet(batch.shape, SIDE)[1]
+    cell = SIDE + GAP, high + 3 * BELOW + 0.2
+    shown = for_display(batch[:MAX_SUSPICIOUS], limits)
+    columns = min(COLUMNS, len(shown))
+    figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], f"{title}; {range_note(limits, batch)}")
+    told = zip(integers(labels).tolist(), integers(suggested).tolist(), floats(losses).tolist(), strict=True)
+    for place, (picture, (label, better, loss)) in enumerate(zip(shown, told, strict=False)):
+        left, top = place % columns * cell[0] + GAP / 2, place // columns * cell[1]
+        put_framed(axes, picture, left, top, SIDE)
+        names = (class_name(class_names, number) for number in (label, better))
+        lines = zip(("label ", "→ ", "loss "), (*names, f"{loss:.2f}"), (BLACK, SUGGESTED, GREY), strict=True)
+        for number, (word, text, ink) in enumerate(lines):
+            x, y = left + SIDE / 2, top + high + 0.05 + number * BELOW
+            text = word + fitted(text, SIDE + 0.8 * GAP - width_of(word, SMALL), SMALL)
+            axes.text(x, y, text, ha="center", va="top", fontsize=SMALL, color=ink)
+    return finished(figure)
