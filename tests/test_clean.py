@@ -296,6 +296,10 @@ def _begun_elsewhere(config: dict[str, Any]) -> None:
     config["encoder_from"] = "other/checkpoints/best.ckpt"
 
 
+def _trained_before(config: dict[str, Any]) -> None:
+    config["weights_from"] = "other/checkpoints/best.ckpt"
+
+
 def _without_end(config: dict[str, Any]) -> None:
     config["trainer"]["max_epochs"] = -1
     config["model"]["init_args"]["scheduler"] = None
@@ -314,6 +318,7 @@ def _waiting(config: dict[str, Any]) -> None:
         (_with_a_callback, "--trust stranger"),  # though a judge has none: the run that is trained next would
         (_with_a_strategy, "--trust stranger"),
         (_begun_elsewhere, "encoder_from other/checkpoints/best.ckpt may have seen the images to be judged"),
+        (_trained_before, "weights_from other/checkpoints/best.ckpt may have seen the images to be judged"),
         (_without_end, "trainer.max_epochs -1 would never end"),
         (_waiting, "ReduceLROnPlateau has no validation scores to wait for"),
     ],

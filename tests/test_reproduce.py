@@ -35,7 +35,7 @@ def _run(folder: Path, accuracy: float, curve: list[float] | None = None, **reco
 def _result(
     tmp_path: Path, name: str, accuracies: list[float], bar: Bar | None = None, curve: list[float] | None = None
 ) -> Result:
-    experiment = Experiment(name, f"about {name}", "s1", "test/accuracy", bar=bar)
+    experiment = Experiment(name, f"about {name}", "s1", "test/accuracy", bar=bar, also=["val/accuracy", "test/auc"])
     runs = {seed: _run(tmp_path / name / str(seed), accuracy, curve) for seed, accuracy in enumerate(accuracies)}
     return measure(experiment, runs, {}, fast=False)
 
@@ -65,12 +65,14 @@ def test_a_group_is_chosen_with_all_that_it_needs_in_the_order_to_run_them() -> 
 
 def test_a_score_is_of_the_test_or_the_last_of_a_curve_or_of_a_file_in_per_cent(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run", 0.5, [0.1, 0.9, 0.8])
-    (folder / "more.json").write_text('{"precision": 0.25}')
+    (folder / "more.json").write_text('{"precision": 0.25, "inside": {"recall": 0.75}}')
     (run,) = measure(Experiment("a", "", "s1", "test/accuracy"), {0: folder}, {}, fast=False).runs.values()
     assert score_of(run, "test/accuracy") == pytest.approx(50)
     assert score_of(run, "val/accuracy") == pytest.approx(80)
     assert score_of(run, "more.json:precision") == pytest.approx(25)
+    assert score_of(run, "more.json:inside.recall") == pytest.approx(75)
     assert math.isnan(score_of(run, "more.json:recall"))
+    assert math.isnan(score_of(run, "more.json:precision.recall"))
     assert math.isnan(score_of(run, "test/auc"))
 
 
@@ -147,13 +149,13 @@ def test_fewer_epochs_to_a_score_are_better(tmp_path: Path) -> None:
 
 def test_the_table_tells_measured_and_reported_figures_bars_notes_and_failures(tmp_path: Path) -> None:
     rows = {
-        "a": _result(tmp_path, "a", [0.90, 0.92], Bar(least=91.5)),
+        "a": _result(tmp_path, "a", [0.90, 0.92], Bar(least=91.5), curve=[0.5, 0.75]),
         "b": measure(Experiment("b", "has | a bar", "s1", "test/accuracy", reported="98", notes="It was an artefact."), {},
                      {0: "error <b>"}, fast=False),
     }  # fmt: skip
     record = record_of(rows, [], {"command": "python scripts/reproduce.py a b", "fast": False})
     text = markdown(record)
-    assert "| **a** about a |  | 91.00 ± 12.71 (accuracy, 2 seeds) | 91.5: missed | 12 s |" in text
+    assert "| **a** about a |  | 91.00 ± 12.71 (accuracy, 2 seeds); val/accuracy 75.00 ± 0.00 | 91.5: missed | 12 s |" in text
     assert "| **b** has \\| a bar[^b] | 98 | not measured |" in text
     assert "[^b]: It was an artefact." in text
     assert "- b, seed 0: error <b>" in text

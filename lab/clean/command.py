@@ -86,9 +86,9 @@ def _check_passed_on(option: str, parser: Arguments) -> None:
     """Refuse an option that neither is this command's own nor changes how the judge is trained."""
     key = _key(option)
     group, _, name = key.partition(".")
-    if group not in ("data", "model", "trainer", "callbacks", "encoder_from"):
+    if group not in ("data", "model", "trainer", "callbacks", "encoder_from", "weights_from"):
         parser.error(f"unrecognized arguments: {option}")
-    if not name and group != "encoder_from":
+    if not name and not group.endswith("_from"):
         raise ValueError(f"{option}: name a single key, such as {option}.KEY, or another model by --judge CONFIG")
     if group == "data" and name.partition(".")[0] not in (*PLACES, *VIEWS):
         raise ValueError(f"{option} would change which images these are, or their labels: those of the run are looked at")

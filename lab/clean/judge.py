@@ -47,13 +47,14 @@ class JudgeCLI(LabCLI):
         self.config.trainer.callbacks, self.config.trainer.logger, self.config.trainer.strategy = None, False, "auto"
         self.config.ckpt_path = None  # it has seen all images
         if self.turn is None:
-            self.config.encoder_from = None
+            self.config.encoder_from = self.config.weights_from = None
             return
-        if self.config.encoder_from is not None and not given("--encoder_from"):
-            raise ValueError(
-                f"encoder_from {self.config.encoder_from} may have seen the images to be judged: say --encoder_from null, or "
-                "name it again if it has not"
-            )
+        for name in ("encoder_from", "weights_from"):
+            if self.config[name] is not None and not given(f"--{name}"):
+                raise ValueError(
+                    f"{name} {self.config[name]} may have seen the images to be judged: say --{name} null, or name it again if "
+                    "it has not"
+                )
         _check_training(self.config.trainer, model.get("scheduler"))
         settings = self.config.clone()
         for key in (*OF_A_COMMAND, *(f"model.init_args.{target}" for target in FROM_DATA)):

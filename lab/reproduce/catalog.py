@@ -59,7 +59,8 @@ class Experiment:
         about: what it is, in a few words.
         config: file in ``configs/experiments``, without ending, or a path with places.
         options: by key, what the command line adds to the config.
-        score: of the test, or a curve's name, whose last value counts, or a JSON file of the run and a key, ``file.json:key``.
+        score: of the test, or a curve's name, whose last value counts, or a key in a JSON file of the run, ``file.json:key.key``.
+        also: further scores to tell.
         reported: what others have reported, in words.
         bar: what must be reached; None for nothing.
         notes: what was wrong in the original, or differs here.
@@ -72,6 +73,7 @@ class Experiment:
     about: str
     config: str
     score: str
+    also: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     reported: str = ""
     bar: Bar | None = None

@@ -53,8 +53,16 @@ def measured(entry: dict[str, Any]) -> str:
     mean, (low, high), num = entry["mean"], entry["interval"], len(entry["values"])
     if mean is None or math.isnan(mean):
         return "not measured"
-    half = f" ± {(high - low) / 2:.2f}" if low is not None and not math.isnan(low) else ""
-    return f"{mean:.2f}{half} ({entry['score'].removeprefix('test/')}, {num} seed{'' if num == 1 else 's'})"
+    more = "".join(f"; {_named(name)} {_with_interval(*values)}" for name, values in entry["also"].items())
+    return f"{_with_interval(mean, low, high)} ({_named(entry['score'])}, {num} seed{'' if num == 1 else 's'}){more}"
+
+
+def _with_interval(mean: float, low: float | None, high: float | None) -> str:
+    return f"{mean:.2f}" + ("" if low is None or high is None or math.isnan(low) else f" ± {(high - low) / 2:.2f}")
+
+
+def _named(score: str) -> str:
+    return score.removeprefix("test/") if ":" not in score else score.rpartition(":")[2].rpartition(".")[2]
 
 
 def _seconds(least: float, most: float) -> str:

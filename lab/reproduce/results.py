@@ -33,6 +33,12 @@ class Result:
         return t_interval(list(self.values.values())) if self.values else (math.nan, math.nan, math.nan)
 
     @property
+    def also(self) -> dict[str, tuple[float, float, float]]:
+        """The further scores, each as ``interval`` is; of those that all runs have."""
+        values = {name: [score_of(run, name) for run in self.runs.values()] for name in self.experiment.also}
+        return {name: t_interval(found) for name, found in values.items() if found and not any(map(math.isnan, found))}
+
+    @property
     def seconds(self) -> list[float]:
         """How long each training took."""
         return [run.seconds["fit"] for run in self.runs.values() if "fit" in run.seconds]
@@ -57,7 +63,9 @@ def score_of(run: Run, name: str) -> float:
     """Return a score of a run in the unit of the table: per cent, but for losses; NaN where it has none."""
     file, colon, key = name.partition(":")
     if colon:
-        value: Any = read_record(run.folder / file).get(key)
+        value: Any = read_record(run.folder / file)
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
         number = float(value) if isinstance(value, int | float) else math.nan
     elif name in run.scores:
         number = run.scores[name]
@@ -107,6 +115,7 @@ def record_of(results: dict[str, Result], answers: list[dict[str, Any]], facts: 
                 "reported": experiment.reported,
                 "mean": mean,
                 "interval": [low, high],
+                "also": {name: list(values) for name, values in result.also.items()},
                 "values": {str(seed): value for seed, value in result.values.items()},
                 "bar": None if bar is None else {"words": bar[1], "least": bar[0]},
                 "verdict": "" if facts["fast"] else verdict(result, results),
