@@ -59,7 +59,7 @@ class Experiment:
         about: what it is, in a few words.
         config: file in ``configs/experiments``, without ending, or a path with places.
         options: by key, what the command line adds to the config.
-        score: of the test, or a curve's name, whose last value counts, or a key in a JSON file of the run, ``file.json:key.key``.
+        score: of the test, or a curve's name, whose last value counts, or in a JSON file of the run, ``file.json:key.key``.
         also: further scores to tell.
         reported: what others have reported, in words.
         bar: what must be reached; None for nothing.
