@@ -42,9 +42,7 @@ def _row(entry: dict[str, Any], notes: list[str]) -> str:
     bar = ""
     if entry["bar"] is not None:
         bar = entry["bar"]["words"] + (f": {entry['verdict']}" if entry["verdict"] else "")
-    seconds = entry["seconds"]
-    took = _seconds(min(seconds), max(seconds)) if seconds else ""
-    cells = (about, entry["reported"], measured(entry), bar, took, f"`{entry['command']}`")
+    cells = (about, entry["reported"], measured(entry), bar, took(entry), f"`{entry['command']}`")
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 
@@ -65,7 +63,11 @@ def _named(score: str) -> str:
     return score.removeprefix("test/") if ":" not in score else score.rpartition(":")[2].rpartition(".")[2]
 
 
-def _seconds(least: float, most: float) -> str:
+def took(entry: dict[str, Any]) -> str:
+    """Return how long training took, from the fastest to the slowest seed."""
+    if not entry["seconds"]:
+        return ""
+    least, most = min(entry["seconds"]), max(entry["seconds"])
     return f"{least:.0f} s" if round(least) == round(most) else f"{least:.0f} to {most:.0f} s"
 
 

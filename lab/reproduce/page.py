@@ -8,7 +8,7 @@ from lab.report.figures import Figure
 from lab.report.page import TEMPLATES, environment_of
 from lab.report.pictures import Embedded, embed
 from lab.report.words import caption
-from lab.reproduce.markdown import measured
+from lab.reproduce.markdown import measured, took
 from lab.reproduce.results import Result
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
@@ -18,7 +18,7 @@ def page_of(record: dict[str, Any], results: dict[str, Result]) -> str:
     """Return the page of a record, as ``results.record_of`` makes it, and of the results that it was made of."""
     shown = {name: result for name, result in results.items() if result.runs}
     rows = [
-        {**entry, "measured": measured(entry), "figures": _figures(results[entry["name"]], len(shown))}
+        {**entry, "measured": measured(entry), "took": took(entry), "figures": _figures(results[entry["name"]], len(shown))}
         for entry in record["experiments"]
     ]
     questions = [{**entry, "figures": _curves(entry, results)} for entry in record["questions"]]
@@ -46,10 +46,15 @@ def _curves(entry: dict[str, Any], results: dict[str, Result]) -> list[Figure]:
     """Draw the curves that answer a question."""
     histories = {f"{name}, seed {seed}": run.history for name in entry["compare"] for seed, run in results[name].runs.items()}
     png = plots.png_bytes(plots.compare_curves(histories, entry["curve"]))
-    return [_drawn("learning_curves", picture, entry["curve"]) for picture in embed({"curves": png}).values()]
+    words = "One line a run, by epoch."
+    return [_figure(name, entry["curve"], words, picture) for name, picture in embed({"curves": png}).items()]
 
 
 def _drawn(name: str, picture: Embedded | str, of: str) -> Figure:
     said = caption(name)
+    return _figure(name, said.title, said.words, picture, f" of {of}")
+
+
+def _figure(name: str, title: str, words: str, picture: Embedded | str, of: str = "") -> Figure:
     shown, problem = (None, picture) if isinstance(picture, str) else (picture, "")
-    return Figure(name, said.section, said.title, said.words, f"{said.title} of {of}. {said.words}", shown, problem)
+    return Figure(name, "", title, words, f"{title}{of}. {words}", shown, problem)
