@@ -16,15 +16,15 @@ from lab.runs import PROJECT
 CATALOG = Path(__file__).parent / "experiments.yaml"
 CONFIGS = PROJECT / "configs" / "experiments"
 PLACE = re.compile(r"\{(\w+)\}")  # {d1}: the folder of the run of d1 with the same seed
-OWN_PLACES = ("own", "run", "root")  # the folder of an experiment and a seed, that of its run, that of the data
+OWN_PLACES = ("shared", "run", "root")  # the folders of what all seeds share, of an experiment's own run, and of the data
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command beside training: what it makes, whose presence says that it was done, and what to type."""
+    """A command beside training, and the file that shows that it was done; None where it knows that itself."""
 
-    makes: str
     command: str
+    makes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Experiment:
     @property
     def config_file(self) -> Path:
         """The config that is shipped."""
-        return CONFIGS / f"{self.config}.yaml" if "{" not in self.config else CONFIGS / f"{self.name.split('_')[0]}.yaml"
+        return CONFIGS / f"{self.name.split('_')[0] if '{' in self.config else self.config}.yaml"
 
     @property
     def data(self) -> dict[str, Any]:
@@ -104,8 +104,9 @@ class Experiment:
     def command(self) -> str:
         """Return what a user types to run it, but for where the data are."""
         config = self.config if "{" in self.config else self.config_file.relative_to(PROJECT).as_posix()
+        first = [f"python scripts/{step.command} && " for step in self.before]
         words = [f"python scripts/fit.py --config {config}", *(f"--{key} {shell_text(v)}" for key, v in self.options.items())]
-        return " ".join(words)
+        return "".join(first) + " ".join([*words, *(f"&& python scripts/{step.command}" for step in self.after)])
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,9 @@ class Catalog:
         """Return a text that changes with what an experiment runs, and with what those run that it needs."""
         asked = [experiment.command(), *(step.command for step in (*experiment.before, *experiment.after))]
         needed = [self.digest(self.experiments[name]) for name in experiment.needs]
-        content = json.dumps([asked, experiment.config_file.read_text(encoding="utf-8"), needed])
+        named = [PROJECT / word for step in experiment.before for word in step.command.split() if word.endswith(".yaml")]
+        files = [path.read_text(encoding="utf-8") for path in dict.fromkeys([experiment.config_file, *named]) if path.is_file()]
+        content = json.dumps([asked, *files, needed])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

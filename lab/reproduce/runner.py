@@ -109,11 +109,18 @@ class Runner:
             options = {"data.root": str(self.root)}
         return list(arguments(options | (self.catalog.fast[described["class_path"]] if self.fast else {})))
 
+    def _search_options(self, experiment: Experiment) -> list[str]:
+        """Return the options of a search: where the data are; a short one has two trials."""
+        words = self._data_options(experiment)
+        pairs = zip(words[::2], words[1::2], strict=True)
+        kept = [word for pair in pairs if pair[0].startswith("--data") for word in pair]
+        return [*kept, *(["--num_trials", "2"] if self.fast else [])]
+
     def _filled(self, text: str, experiment: Experiment, seed: int) -> str:
         """Put folders in the places of a text."""
 
         def folder_of(place: Any) -> str:
-            own = {"own": self.own_folder(experiment.name, seed), "root": self.root}
+            own = {"shared": self.folder / "shared", "root": self.root}
             if place[1] in own:
                 return str(own[place[1]])
             return str(self.finished(experiment.name if place[1] == "run" else place[1], seed))
@@ -123,10 +130,10 @@ class Runner:
     def _steps(self, steps: list[Command], experiment: Experiment, seed: int, output: IO[str]) -> str:
         """Take steps beside training, but for those that were taken before; return what went wrong."""
         for step in steps:
-            if Path(self._filled(step.makes, experiment, seed)).exists():
+            if step.makes is not None and Path(self._filled(step.makes, experiment, seed)).exists():
                 continue
             script, *words = shlex.split(self._filled(step.command, experiment, seed))
-            options = self._data_options(experiment) if script == "sweep.py" else []
+            options = self._search_options(experiment) if script == "sweep.py" else []
             reason = self._execute([self._script(script), *words, *options], output)
             if reason:
                 return reason
