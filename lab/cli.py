@@ -191,13 +191,17 @@ class LabCLI(LightningCLI):
             folder = self.run_folder or new_run_folder(parent)
         except OSError as error:
             raise ValueError(f"trainer.default_root_dir {logs} cannot be written: {error.strerror}") from error
+        self.save_config(folder / "config.yaml")
+        return folder
+
+    def save_config(self, path: Path) -> None:
+        """Write every setting, resolved, from which a run can be repeated."""
         config = self.asked_for
         left_out = ["config", "debug", "resume", "trust", *(f"model.init_args.{target}" for target in FROM_DATA)]
         for key in [*left_out, *(["ckpt_path"] if self.config.resume else [])]:
             config.pop(key, None)
-        with whole_file(folder / "config.yaml") as unfinished:
+        with whole_file(path) as unfinished:
             self.parser.save(config, unfinished, skip_unset=False, overwrite=True, multifile=False)
-        return folder
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

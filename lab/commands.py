@@ -59,12 +59,12 @@ class Milestones(Callback):
 
 def fit() -> None:
     """Train by the command line; then score the best checkpoint on the test split, once, and record all of it."""
-    _run(_fit)
+    lightning_command(_fit)
 
 
 def test() -> None:
     """Score a checkpoint by the command line on the test split, by its run's own config unless another is given."""
-    _run(_test)
+    lightning_command(_test)
 
 
 def _fit() -> None:
@@ -188,7 +188,7 @@ def _score(cli: LabCLI, checkpoint: str | None, seconds: dict[str, float], **fac
     print_next(cli.run_folder, record, trust_options(cli.asked_for), trust_options(cli.asked_for.model))
 
 
-def _run(command: Callable[[], None]) -> None:
+def lightning_command(command: Callable[[], None]) -> None:
     """Run a command of Lightning's as ``run_command`` does."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # but while training, see ``Keeper``
