@@ -15,6 +15,7 @@ from lab.runs import PROJECT
 from lab.sweep.settings import RESERVED, Settings, command_line, digest
 from lab.sweep.space import Parameter, place_of
 
+MOST_MADE = 20  # times that data and model are made before the search
 # Where data lie and results go, which may differ between machines that share a sweep.
 PLACES = (("trainer", "default_root_dir"), ("data", "init_args", "root"), ("name",))
 
@@ -88,7 +89,7 @@ def check_keys(space: list[Parameter], path: Path, arguments: list[str], num_fol
 
 
 def check_values(settings: Settings, path: Path) -> None:
-    """Read the config with every choice and both ends of every range, and make data and model with the first of them.
+    """Read the config with every choice and both ends of every range, and make data and model with as many as is quick.
 
     Raises:
         ValueError: in the words of fit.py, but with the place in the file of the space.
@@ -97,11 +98,9 @@ def check_values(settings: Settings, path: Path) -> None:
     for turn in range(max(len(values) for values in samples.values())):
         values = {key: choices[turn % len(choices)] for key, choices in samples.items()}
         try:
-            config = read(settings.with_values(values)).config
-            if turn == 0:
-                _make(settings, values)
+            config = (_make if turn < MOST_MADE else _read_only)(settings, values).config
         except ValueError as error:
-            raise ValueError(_in_space(str(error), settings, path)) from error
+            raise ValueError(_in_space(str(error), settings, values, path)) from error
         monitor = _monitor(config)
         if monitor != settings.monitor:
             raise ValueError(
@@ -110,17 +109,22 @@ def check_values(settings: Settings, path: Path) -> None:
             )
 
 
-def _make(settings: Settings, values: dict[str, Any]) -> None:
+def _read_only(settings: Settings, values: dict[str, Any]) -> LabCLI:
+    return read(settings.with_values(values))
+
+
+def _make(settings: Settings, values: dict[str, Any]) -> LabCLI:
     folds = ["--data.folds.num", str(settings.num_folds), "--data.folds.held_out", "0"] if settings.num_folds else []
     with command_line([*settings.with_values(values), *folds]):
-        MadeOnly()
+        return MadeOnly()
 
 
-def _in_space(message: str, settings: Settings, path: Path) -> str:
-    """Say where a key stands in the space that the parser has seen on a command line."""
+def _in_space(message: str, settings: Settings, values: dict[str, Any], path: Path) -> str:
+    """Say where a key stands in the space that the parser has seen on a command line, or which values were refused."""
     keys = [one.key for one in settings.space if re.search(rf"(?<![\w.]){re.escape(one.key)}(?![\w.])", message)]
     if not keys:
-        return message
+        tried = ", ".join(f"{one.key} {one.text(values[one.key])}" for one in settings.space)
+        return f"{message} (with {tried} of {path})"
     key = max(keys, key=len)
     if message.startswith("unrecognized argument"):
         message = message.replace("unrecognized argument --", "unknown key ").replace("'--", "'")

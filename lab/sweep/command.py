@@ -35,7 +35,11 @@ def _sweep() -> None:
         raise ValueError("a sweep needs Optuna: pip install -e '.[sweep]'")
     settings = _settings(asked, arguments)
     check_values(settings, asked.space)
-    _search(_trials(settings), asked.retry_failed)
+    from lab.sweep.study import answering  # after what is wrong is said, and whether Optuna is there
+
+    trials = _trials(settings)
+    with answering(settings):
+        _search(trials, asked.retry_failed)
 
 
 def _options() -> tuple[argparse.Namespace, list[str]]:
@@ -86,7 +90,7 @@ def _settings(asked: argparse.Namespace, arguments: list[str]) -> Settings:
 
 
 def _trials(settings: Settings) -> "Trials":
-    from lab.sweep.study import Trials  # after what is wrong is said, and whether Optuna is there
+    from lab.sweep.study import Trials
 
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import math
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Parameter:
     """
 
     key: str
-    choices: Sequence[Any] = ()
+    choices: Sequence[Any] = field(default_factory=list)
     low: float = 0
     high: float = 0
     step: float | None = None

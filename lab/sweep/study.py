@@ -15,7 +15,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from lab.run_list import is_alive
 from lab.sweep.sampling import SeededByTrial, pruner
@@ -168,12 +168,26 @@ class Trials:
         return _file_of(self.settings.storage) is not None or age.total_seconds() > LOST_AFTER
 
 
+@contextlib.contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """Say in one line where a storage fails in the middle of a sweep, as when its server is stopped.
+
+    Raises:
+        ValueError: naming the storage.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        words = str(error.__cause__ or error).splitlines()[0]
+        raise ValueError(f"{shown(settings.storage)} has failed: {words}; the same command goes on with the sweep") from error
+
+
 def shown(url: str) -> str:
     """Return the URL of a storage without the password."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except SQLAlchemyError:
-        return "the URL"
+        return "URL" if "@" in url else url
 
 
 def _file_of(url: str) -> Path | None:
@@ -182,7 +196,8 @@ def _file_of(url: str) -> Path | None:
     return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 
-def _open(url: str) -> RDBStorage:
+def _open(url: str, num_tries: int = 3) -> RDBStorage:
+    """Open a storage, making its tables where there are none; two machines that do so at once hinder each other."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # of heartbeats
     try:
@@ -191,6 +206,9 @@ def _open(url: str) -> RDBStorage:
     except ImportError as error:
         raise ValueError(f"--storage {shown(url)} needs a driver that is not installed: {error.__cause__ or error}") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
+        if num_tries > 1 and isinstance(error, IntegrityError | ProgrammingError | optuna.exceptions.StorageInternalError):
+            time.sleep(1)
+            return _open(url, num_tries - 1)
         words = str(error.__cause__ or error).splitlines()[0]
         raise ValueError(
             f"--storage {shown(url)} cannot be opened: {words}; write it as in postgresql://user:password@host/database"

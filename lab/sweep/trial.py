@@ -93,8 +93,8 @@ def try_values(trial: optuna.Trial, trials: Trials) -> Outcome:
         outcome.reason = " ".join(
             (str(error) if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {error}").split()
         )
-    gc.collect()  # what the run leaves in memory
-    if torch.cuda.is_available():
+    if torch.cuda.is_available():  # whose memory the next trial, or another worker, may need
+        gc.collect()
         torch.cuda.empty_cache()
     _record(trial, trials, outcome, time.perf_counter() - began)
     return outcome
