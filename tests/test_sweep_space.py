@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
-from conftest import Script
+from conftest import PROJECT, Script
 from sweeps import LR, arguments
 
+from lab.sweep.checks import check_values
 from lab.sweep.settings import Settings
 from lab.sweep.space import Parameter, grid, num_points, read_space
+from lab.sweep.words import label
 
 
 def _read(tmp_path: Path, text: str) -> list[Parameter]:
@@ -102,7 +104,7 @@ def test_what_is_wrong_in_a_space_is_said_with_its_place(tmp_path: Path, text: s
             "image_shape, width (space.yaml:2)",
         ),
         (
-            "model: {choices: [lab.models.Classifier, lab.models.SplitImage, lab.models.Siamese]}",
+            "model: {choices: [lab.models.Classifier, lab.models.Siamese]}",
             (),
             "lab.models.Siamese is scored by val/auc, and others by val/accuracy: name a score that all trials have by "
             "--callbacks.monitor",
@@ -133,6 +135,25 @@ def test_what_is_wrong_with_a_sweep_is_said_in_one_line_before_there_is_a_folder
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {said}") and len(done.stderr.splitlines()) == 1, done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_space_in_the_readme_is_one(tmp_path: Path) -> None:
+    text = (
+        (PROJECT / "README.md").read_text().partition("with this `space.yaml`")[2].partition("```yaml")[2].partition("```")[0]
+    )
+    space = _read(tmp_path, text)
+    assert [one.key.rpartition(".")[2] for one in space] == ["width", "max_lr", "rotate"]
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    settings = Settings(["--config", config], space, tmp_path, "", "", "val/accuracy", "max", 1, "")
+    check_values(settings, tmp_path / "space.yaml")
+
+
+def test_values_are_said_in_few_words_unless_two_would_be_the_same(tmp_path: Path) -> None:
+    text = "a: {choices: [x.Net, {class_path: x.Net, init_args: {b: 1, c: 0.123456}}, y.Loss, z.Loss, null, [1, 2], /a/b.c]}\n"
+    choices, number = _read(tmp_path, text + "b: {low: 0.0, high: 1.0}\n")
+    said = [label(choices, value) for value in choices.named()]
+    assert said == ["Net", "Net(b=1, c=0.1235)", "y.Loss", "z.Loss", "null", "[1, 2]", "/a/b.c"]
+    assert label(number, 0.123456) == "0.1235"
 
 
 def test_the_settings_that_a_worker_is_sent_are_those_that_it_gets(tmp_path: Path) -> None:

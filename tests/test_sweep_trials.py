@@ -37,7 +37,7 @@ def _planned(*arguments: Any, **options: Any) -> Trials:
     return trials
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", [pytest.param("random", marks=pytest.mark.slow), "tpe"])
 def test_the_same_seed_gives_the_same_trials_interrupted_or_not_and_another_gives_others(tmp_path: Path, sampler: str) -> None:
     options = {"sampler": sampler, "num_trials": 12}  # of which tpe models the last two
     whole = _work(_planned(tmp_path / "a", TWO, **options))

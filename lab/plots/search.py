@@ -29,7 +29,7 @@ from lab.plots.style import (
     say,
 )
 
-BETWEEN = 1.35  # inches between two axes
+BETWEEN, WIDEST = 1.35, 1.0  # inches between two axes, and of a tick's text
 MAX_COLUMNS, MAX_CHOICES = 10, 12
 Places = npt.NDArray[np.float64]
 Ticks = list[tuple[float, str]]
@@ -63,7 +63,7 @@ def parallel_coordinates(
     given_up = len(complete) - sum(complete)
     notes += [f"dashed: {counted(given_up, 'trial')} given up early"] * (given_up > 0)
     notes += [f"{counted(num_failed, 'trial')} failed, not drawn"] * (num_failed > 0)
-    width = BETWEEN * (len(shown) + 1) + 1.2
+    width = BETWEEN * (len(shown) + 1) + 1.4
     own = np.asarray(scores, dtype=np.float64)
     trained = own[np.asarray(complete, dtype=bool)]
     best = f"; black edge: the best, {(trained.max() if highest_is_best else trained.min()):.4g}" if len(trained) else ""
@@ -124,7 +124,7 @@ def _places(values: Sequence[Any], logarithmic: bool) -> tuple[Places, Ticks]:
         ticks = [float(tick) for tick in finer if low <= tick <= high] or [low, high]
     else:
         whole = all(isinstance(value, int) for value in values)
-        found = MaxNLocator(nbins=5, integer=whole).tick_values(low, high)
+        found = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
         ticks = [float(tick) for tick in found if low - 1e-12 <= tick <= high + 1e-12]
     return (scale(numbers) - start) / (end - start), [
         ((float(scale(tick)) - start) / (end - start), f"{tick:.6g}") for tick in ticks
@@ -147,7 +147,7 @@ def _in_order(name: str) -> tuple[bool, float, str]:
 
 
 def _draw_axes(axes: Axes, names: list[str], ticks: list[Ticks], logarithmic: list[bool]) -> None:
-    axes.set_xlim(-0.55, len(names) - 0.95)
+    axes.set_xlim(-0.8, len(names) - 0.95)
     axes.set_ylim(-0.04, 1.04)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -155,7 +155,7 @@ def _draw_axes(axes: Axes, names: list[str], ticks: list[Ticks], logarithmic: li
         axes.vlines(place, 0, 1, color=GREY, linewidth=0.8, zorder=1)
         for height, text in marks:
             axes.plot([place - 0.02, place], [height, height], color=GREY, linewidth=0.8, zorder=1)
-            label = fitted(text, 0.62, SMALL - 1, lines=2)
+            label = fitted(text, WIDEST, SMALL - 1, lines=3)
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
             axes.text(place - 0.04, height, label, ha="right", va="center", fontsize=SMALL - 1, zorder=6, bbox=box)
     titles = [

@@ -14,7 +14,7 @@ from lab.runs import environment, script, short_path, write_json, write_table
 from lab.sweep.checks import read
 from lab.sweep.settings import Settings
 from lab.sweep.study import Trials
-from lab.sweep.words import counted, counts_of, ranked, rows_of, std_of
+from lab.sweep.words import counted, counts_of, label, ranked, rows_of, std_of
 from lab.writing import whole_file
 
 
@@ -50,10 +50,10 @@ def write_pictures(trials: Trials) -> list[str]:
     drawn = [trial for trial in ended if trial.user_attrs.get("value") is not None]
     if not drawn:
         return ["parallel_coordinates.png and importance.png are not drawn: no trial has a score"]
-    texts = {one.key: [one.text(trial.params[one.key]) for trial in drawn] for one in settings.space}
-    columns = {
-        names[one.key]: texts[one.key] if one.choices else [trial.params[one.key] for trial in drawn] for one in settings.space
-    }
+    columns = {}
+    for one in settings.space:
+        values = [trial.params[one.key] for trial in drawn]
+        columns[names[one.key]] = [label(one, value) for value in values] if one.choices else values
     figure = parallel_coordinates(
         columns,
         [trial.user_attrs["value"] for trial in drawn],

@@ -1,5 +1,7 @@
 """What a sweep says of its trials, in lines, in a table and in files."""
 
+import json
+import re
 import shlex
 import statistics
 import sys
@@ -12,6 +14,7 @@ from rich.table import Table
 
 from lab.arguments import printable
 from lab.sweep.settings import Settings
+from lab.sweep.space import Parameter
 from lab.sweep.study import shown
 
 STATES = {
@@ -27,8 +30,8 @@ NUM_SHOWN = 10
 def line_of(trial: FrozenTrial, settings: Settings) -> str:
     """Return what is said of a trial when it is over."""
     names, facts = settings.short_names(), trial.user_attrs
-    texts = {one.key: one.text(trial.params[one.key]) for one in settings.space if one.key in trial.params}
-    values = " ".join(f"{names[key]}={_rounded(text)}" for key, text in texts.items())
+    tried = [one for one in settings.space if one.key in trial.params]
+    values = "  ".join(f"{names[one.key]} {label(one, trial.params[one.key])}" for one in tried)
     score = "" if facts.get("value") is None else f"  {settings.monitor} {facts['value']:.4f}"
     deviation = "" if std_of(trial) is None else f" +- {std_of(trial):.4f}"
     reason = f"  {facts['reason']}" if "reason" in facts else ""
@@ -60,7 +63,7 @@ def table_of(trials: Sequence[FrozenTrial], settings: Settings) -> Table:
         table.add_column(column, overflow="fold", justify="right")
     for trial in best:
         deviation = [f"{std_of(trial) or 0:.4f}"] if settings.num_folds else []
-        values = [_rounded(one.text(trial.params[one.key])) for one in settings.space]
+        values = [label(one, trial.params[one.key]) for one in settings.space]
         facts = trial.user_attrs
         table.add_row(
             str(trial.number), f"{facts['value']:.4f}", *deviation, *values, str(facts["epochs"]), str(facts["seconds"])
@@ -97,9 +100,19 @@ def command_of_this(settings: Settings, script: str) -> str:
     return " ".join(f"{script} {shlex.join(arguments)}".split())
 
 
-def _rounded(text: str) -> str:
-    """Return a number with four digits, anything else as it is."""
-    try:
-        return f"{float(text):.4g}" if "." in text or "e" in text else text
-    except ValueError:
-        return text
+def label(parameter: Parameter, value: Any) -> str:
+    """Return a value in few words: a class by its name and its arguments, a number with four digits."""
+    short = _in_few_words(parameter.meant(value))
+    others = [choice for choice, name in zip(parameter.choices, parameter.named(), strict=True) if name != value]
+    return parameter.text(value) if short in map(_in_few_words, others) else short
+
+
+def _in_few_words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str):
+        return value.rpartition(".")[2] if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*\.[A-Z]\w*", value) else value
+    if isinstance(value, dict) and isinstance(value.get("class_path"), str):
+        given = ", ".join(f"{name}={_in_few_words(one)}" for name, one in (value.get("init_args") or {}).items())
+        return _in_few_words(value["class_path"]) + f"({given})" * bool(given)
+    return json.dumps(value)
