@@ -35,10 +35,10 @@ def _sweep() -> None:
         raise ValueError("a sweep needs Optuna: pip install -e '.[sweep]'")
     settings = _settings(asked, arguments)
     check_values(settings, asked.space)
-    from lab.sweep.study import answering  # after what is wrong is said, and whether Optuna is there
+    from lab.sweep.storage import answering  # after what is wrong is said, and whether Optuna is there
 
     trials = _trials(settings)
-    with answering(settings):
+    with answering(settings.storage):
         _search(trials, asked.retry_failed)
 
 

@@ -6,24 +6,18 @@ import os
 import platform
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from lab.run_list import is_alive
 from lab.sweep.sampling import SeededByTrial, pruner
 from lab.sweep.settings import Settings
 from lab.sweep.space import grid
+from lab.sweep.storage import LOST_AFTER, file_of, open_storage
 
-BEAT_EVERY = 30  # seconds apart a worker says that its trial is alive
-LOST_AFTER = 4 * BEAT_EVERY  # seconds without a word after which a trial of another machine is put back
 PATIENCE = 10.0  # seconds to wait for another machine that is planning the trials
 
 
@@ -36,7 +30,7 @@ class Trials:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.storage = _open(settings.storage)
+        self.storage = open_storage(settings.storage)
         self.is_new = False
         with self.alone():
             try:
@@ -58,7 +52,7 @@ class Trials:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes out, where the storage is a file, which does not do so itself; ends with this process."""
-        path = _file_of(self.settings.storage)
+        path = file_of(self.settings.storage)
         if path is None:
             yield
             return
@@ -90,7 +84,7 @@ class Trials:
         settings = self.settings
         points = dict(grid(settings.space, settings.num_trials, settings.seed)) if settings.sampler == "grid" else None
         wanted = len(points) if points is not None else settings.num_trials or 0
-        if _file_of(settings.storage) is None and not self.is_new:
+        if file_of(settings.storage) is None and not self.is_new:
             self._wait_for_planner(wanted)
         with self.alone():
             planned = {trial.user_attrs.get("planned") for trial in self.all()} - {None}
@@ -165,51 +159,4 @@ class Trials:
         if process is not None:
             return not is_alive(process)
         age = datetime.datetime.now() - (trial.datetime_start or datetime.datetime.now())
-        return _file_of(self.settings.storage) is not None or age.total_seconds() > LOST_AFTER
-
-
-@contextlib.contextmanager
-def answering(settings: Settings) -> Iterator[None]:
-    """Say in one line where a storage fails in the middle of a sweep, as when its server is stopped.
-
-    Raises:
-        ValueError: naming the storage.
-    """
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        words = str(error.__cause__ or error).splitlines()[0]
-        raise ValueError(f"{shown(settings.storage)} has failed: {words}; the same command goes on with the sweep") from error
-
-
-def shown(url: str) -> str:
-    """Return the URL of a storage without the password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return "URL" if "@" in url else url
-
-
-def _file_of(url: str) -> Path | None:
-    """Return the file that a storage is; None for a database with a server."""
-    parsed = make_url(url)
-    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
-
-
-def _open(url: str, num_tries: int = 3) -> RDBStorage:
-    """Open a storage, making its tables where there are none; two machines that do so at once hinder each other."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # of heartbeats
-    try:
-        wait = {"connect_args": {"timeout": 60}} if _file_of(url) is not None else {"pool_pre_ping": True}
-        return RDBStorage(url, wait, heartbeat_interval=BEAT_EVERY, grace_period=LOST_AFTER)
-    except ImportError as error:
-        raise ValueError(f"--storage {shown(url)} needs a driver that is not installed: {error.__cause__ or error}") from error
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-        if num_tries > 1 and isinstance(error, IntegrityError | ProgrammingError | optuna.exceptions.StorageInternalError):
-            time.sleep(1)
-            return _open(url, num_tries - 1)
-        words = str(error.__cause__ or error).splitlines()[0]
-        raise ValueError(
-            f"--storage {shown(url)} cannot be opened: {words}; write it as in postgresql://user:password@host/database"
-        ) from error
+        return file_of(self.settings.storage) is not None or age.total_seconds() > LOST_AFTER

@@ -15,7 +15,7 @@ from rich.table import Table
 from lab.arguments import printable
 from lab.sweep.settings import Settings
 from lab.sweep.space import Parameter
-from lab.sweep.study import shown
+from lab.sweep.storage import shown
 
 STATES = {
     TrialState.COMPLETE: "complete",

@@ -13,7 +13,8 @@ import optuna
 
 from lab.commands import lightning_command
 from lab.sweep.settings import Settings
-from lab.sweep.study import BEAT_EVERY, Trials
+from lab.sweep.storage import BEAT_EVERY
+from lab.sweep.study import Trials
 from lab.sweep.trial import try_values
 from lab.sweep.words import line_of
 
