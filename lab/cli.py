@@ -94,9 +94,7 @@ class LabCLI(LightningCLI):
         parser.add_argument(
             "--encoder_from", type=str | None, help="Checkpoint of any family whose encoder's weights to start from."
         )
-        parser.add_argument(
-            "--weights_from", type=str | None, help="Checkpoint of the same family and network whose weights to start from."
-        )
+        parser.add_argument("--weights_from", type=str | None, help="Checkpoint of the same family and network to start from.")
         parser.add_argument("--resume", type=str | None, help="Folder of a run that was interrupted, to go on with it there.")
         parser.add_argument("--trust", type=str | None, help="Module of classes that a run's own config may name, too.")
         parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
@@ -194,13 +192,17 @@ class LabCLI(LightningCLI):
             folder = self.run_folder or new_run_folder(parent)
         except OSError as error:
             raise ValueError(f"trainer.default_root_dir {logs} cannot be written: {error.strerror}") from error
+        self.save_config(folder / "config.yaml")
+        return folder
+
+    def save_config(self, path: Path) -> None:
+        """Write every setting, resolved, from which a run can be repeated."""
         config = self.asked_for
         left_out = ["config", "debug", "resume", "trust", *(f"model.init_args.{target}" for target in FROM_DATA)]
         for key in [*left_out, *(["ckpt_path"] if self.config.resume else [])]:
             config.pop(key, None)
-        with whole_file(folder / "config.yaml") as unfinished:
+        with whole_file(path) as unfinished:
             self.parser.save(config, unfinished, skip_unset=False, overwrite=True, multifile=False)
-        return folder
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

@@ -30,13 +30,16 @@ class Entry:
     kind: Literal["value", "list", "mapping", "nothing"] = "value"  # nothing: a mapping without keys
 
 
-def read_config(path: Path, prefix: str = "", above: tuple[Path, ...] = ()) -> list[Entry]:
-    """List the entries of a config.
+def read_config(
+    path: Path, prefix: str = "", above: tuple[Path, ...] = (), such: str = "a config has data, model, trainer and so on"
+) -> list[Entry]:
+    """List the entries of a config, or of another file of keys.
 
     Args:
         path: the file.
         prefix: key that the whole file is the value of, as ``data`` in ``--data mnist.yaml``.
         above: files that have led to this one.
+        such: which keys such a file has, for one that has none.
 
     Raises:
         ValueError: if there is no such file, it is not a YAML mapping, a key stands twice in it, or something stands
@@ -60,7 +63,7 @@ def read_config(path: Path, prefix: str = "", above: tuple[Path, ...] = ()) -> l
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is not a text file") from error
     if not isinstance(node, yaml.MappingNode):
-        raise ValueError(f"{path} holds no keys; a config has data, model, trainer and so on")
+        raise ValueError(f"{path} holds no keys; {such}")
     entries = list(_entries(node, path, prefix, ()))
     for entry in list(entries):
         inner = path.parent / entry.value

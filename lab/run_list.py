@@ -100,7 +100,15 @@ def is_alive(noted: dict[str, Any]) -> bool:
         return False
     except OSError:
         return True
-    return True
+    return not _has_only_a_number_left(noted["process"])
+
+
+def _has_only_a_number_left(process: int) -> bool:
+    """Return whether a process has ended, and waits for another to ask how, which in a container may be never."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def chosen(runs: Sequence[ListedRun], states: Sequence[str], days: float) -> list[ListedRun]:

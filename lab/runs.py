@@ -87,7 +87,7 @@ def write_traceback(run_folder: Path, error: BaseException) -> str:
     path = run_folder / "traceback.txt"
     with contextlib.suppress(OSError, ValueError), whole_file(path) as unfinished:
         unfinished.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    return _short(path)
+    return short_path(path)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
@@ -125,19 +125,19 @@ def print_next(run_folder: Path, record: dict[str, Any], trust: str, trust_model
         console.print(
             f"training collapsed at step {' and '.join(map(str, record['collapsed_at_steps']))}: see the warning above"
         )
-    console.print(f"scores:          {_short(run_folder / 'metrics.json')}")
+    console.print(f"scores:          {short_path(run_folder / 'metrics.json')}")
     if (run_folder / "pictures").is_dir():
-        console.print(f"pictures:        {_short(run_folder / 'pictures')}")
+        console.print(f"pictures:        {short_path(run_folder / 'pictures')}")
     if "fit" in record["seconds"] and "best_epoch" not in record:
         console.print("best checkpoint: none, so these are the scores of the weights at the end")
     if "best_epoch" in record:
-        checkpoint = _short(Path(record["checkpoint"]))
+        checkpoint = short_path(Path(record["checkpoint"]))
         ((name, score),) = record["best_score"].items()
         console.print(f"best checkpoint: {checkpoint}, of epoch {record['best_epoch']} with {name} {score:.4f}\n\nnext:")
-        console.print(f"  tensorboard --logdir {_short(run_folder.parent.parent)}")
-        console.print(f"  {_script('report.py')} {_short(run_folder)}")
-        console.print(f"  {_script('test.py')} --ckpt_path {checkpoint}{trust}")
-        use = _script("verify.py" if "test/pair_accuracy" in record else "predict.py")
+        console.print(f"  tensorboard --logdir {short_path(run_folder.parent.parent)}")
+        console.print(f"  {script('report.py')} {short_path(run_folder)}")
+        console.print(f"  {script('test.py')} --ckpt_path {checkpoint}{trust}")
+        use = script("verify.py" if "test/pair_accuracy" in record else "predict.py")
         console.print(f"  {use} {checkpoint} a.png b.png{trust_model}")
 
 
@@ -145,25 +145,26 @@ def print_interrupted(run_folder: Path, trust: str) -> None:
     """Print what there is of a run that was stopped, and the command that goes on with it, with its options ``trust``."""
     console, last = _console(), run_folder / "checkpoints" / "last.ckpt"
     if not last.is_file():
-        console.print(f"interrupted before the first epoch was over; {_short(run_folder)} has no checkpoint to go on from")
+        console.print(f"interrupted before the first epoch was over; {short_path(run_folder)} has no checkpoint to go on from")
         return
-    console.print(f"interrupted; to go on:\n  {_script('fit.py')} --resume {_short(run_folder)}{trust}")
+    console.print(f"interrupted; to go on:\n  {script('fit.py')} --resume {short_path(run_folder)}{trust}")
 
 
 def print_without(run_folder: Path, listed: Path, options: list[str]) -> None:
     """Print the command that trains by a run's config without the images of a list, with ``options`` for its data."""
-    script, *arguments = _script("fit.py"), "--config", _short(run_folder / "config.yaml"), "--data.exclude", _short(listed)
-    _console().print(f"\nto train without them:\n  {script} {shlex.join([*arguments, *options])}")
+    arguments = ["--config", short_path(run_folder / "config.yaml"), "--data.exclude", short_path(listed), *options]
+    _console().print(f"\nto train without them:\n  {script('fit.py')} {shlex.join(arguments)}")
 
 
 def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-def _script(name: str) -> str:
-    return f"python {_short(PROJECT / 'scripts' / name)}"
+def script(name: str) -> str:
+    """Return how a script is started from the working directory."""
+    return f"python {short_path(PROJECT / 'scripts' / name)}"
 
 
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
     """Shorten a path as seen from the working directory, where it lies below it."""
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)

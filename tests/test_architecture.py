@@ -45,6 +45,20 @@ MAY_IMPORT = {
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
     "reproduce": {"reproduce", "arguments", "plots", "report", "run_list", "runs", "writing"},  # which only scripts/ imports
     "demo": {"apply", "arguments", "data", "demo"},
+    "sweep": {
+        "arguments",
+        "callbacks",
+        "cli",
+        "commands",
+        "config_files",
+        "options",
+        "plots",
+        "preflight",
+        "run_list",
+        "runs",
+        "sweep",
+        "writing",
+    },
     "preflight": {"config_files", "models", "runs"},
     "cli": {
         "callbacks",

@@ -21,6 +21,11 @@ from lab.callbacks.monitor import MonitorCheck
 from lab.callbacks.pictures import Pictures
 
 
+def direction(monitor: str, mode: Literal["min", "max"] | None = None) -> Literal["min", "max"]:
+    """Return which of a score is best: what the run says, or the lowest of a loss or an error rate, the highest of others."""
+    return mode or ("min" if monitor.rpartition("/")[2] in ("loss", "eer") else "max")
+
+
 def default_callbacks(
     run_folder: Path | None,
     monitor: str | None = None,
@@ -71,7 +76,7 @@ def default_callbacks(
         board: show TensorBoard the configuration, the graph, the embedding of test images and all settings with the scores.
     """
     monitor = monitor or "val/loss"
-    best_is = mode or ("min" if monitor.rpartition("/")[2] in ("loss", "eer") else "max")
+    best_is = direction(monitor, mode)
     terminal = sys.stdout.isatty()
     chosen: list[Callback] = [MonitorCheck(monitor)] if early_stopping or checkpoints else []
     if finite_loss:

@@ -10,6 +10,7 @@ from lab.plots.embedding import pca_and_tsne
 from lab.plots.layers import Layer
 from lab.plots.matrices import confusion_matrices
 from lab.plots.pictures import pair_grid, query_rows, sample_batch
+from lab.plots.search import importances, parallel_coordinates
 from lab.plots.style import png_bytes
 from lab.plots.suspicious import suspicious_labels
 from lab.plots.verification import roc_and_det
@@ -21,9 +22,11 @@ __all__ = [
     "compare_curves",
     "confusion_matrices",
     "distance_histograms",
+    "importances",
     "learning_curves",
     "network_diagram",
     "pair_grid",
+    "parallel_coordinates",
     "pca_and_tsne",
     "png_bytes",
     "query_rows",
