@@ -59,9 +59,9 @@ def test_a_grid_is_visited_point_by_point_or_some_of_it_at_random_with_which_mor
 
 
 def test_no_trial_is_taken_twice_by_workers_at_once(tmp_path: Path) -> None:
-    _planned(tmp_path, num_trials=12, sampler="random")
+    shared = _planned(tmp_path, num_trials=12, sampler="random").settings
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: _work(Trials(settings(tmp_path, num_trials=12, sampler="random"))), range(3)))
+        found = list(pool.map(lambda _: _work(Trials(shared)), range(3)))
     values = [one["model.optimizer.lr"] for worker in found for one in worker]
     assert len(values) == len(set(values)) == 12
 
