@@ -56,7 +56,7 @@ def test_what_an_experiment_needs_stands_before_it() -> None:
 
 def test_a_group_is_chosen_with_all_that_it_needs_in_the_order_to_run_them() -> None:
     catalog = read_catalog()
-    assert [experiment.name for experiment in catalog.choose(["b4", "s1"])] == ["s1", "b3", "b4", "b4_top_two", "b4_scratch"]
+    assert [experiment.name for experiment in catalog.choose(["b4", "s1"])] == ["s1", "b3_batch_norm", "b4", "b4_top_two", "b4_all", "b4_scratch"]
     assert [experiment.name for experiment in catalog.choose(["d6_30"])] == ["d6_30"]
     assert len(catalog.choose([])) == len(catalog.experiments)
     with pytest.raises(ValueError, match="there is no experiment 's3'; did you mean 's"):
