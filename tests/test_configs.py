@@ -17,7 +17,7 @@ EXPERIMENTS = sorted((PROJECT / "configs" / "experiments").glob("*.yaml"))
 DATA_CONFIGS = sorted((PROJECT / "configs" / "data").glob("*.yaml"))
 
 
-LARGE = ("p3",)  # networks whose single step takes seconds
+LARGE = ("p3", "d4", "d5", "d6", "d7", "d8_judge")  # whose single step takes seconds, or which are like another
 
 
 def _marked(config: Path) -> ParameterSet:

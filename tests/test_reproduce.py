@@ -56,7 +56,14 @@ def test_what_an_experiment_needs_stands_before_it() -> None:
 
 def test_a_group_is_chosen_with_all_that_it_needs_in_the_order_to_run_them() -> None:
     catalog = read_catalog()
-    assert [experiment.name for experiment in catalog.choose(["b4", "s1"])] == ["s1", "b3_batch_norm", "b4", "b4_top_two", "b4_all", "b4_scratch"]
+    assert [experiment.name for experiment in catalog.choose(["b4", "s1"])] == [
+        "s1",
+        "b3_batch_norm",
+        "b4",
+        "b4_top_two",
+        "b4_all",
+        "b4_scratch",
+    ]
     assert [experiment.name for experiment in catalog.choose(["d6_30"])] == ["d6_30"]
     assert len(catalog.choose([])) == len(catalog.experiments)
     with pytest.raises(ValueError, match="there is no experiment 's3'; did you mean 's"):
@@ -244,8 +251,41 @@ def test_a_run_counts_only_for_what_was_asked_for_when_it_ran(tmp_path: Path, sm
     changed = _runner(tmp_path, read_catalog(tmp_path / "changed.yaml"))
     assert changed.finished("s1", 0) is None
     assert changed.finished("s1_on", 0) is None  # which starts from that
+    (runner.folder / "runs" / "s1_seed_0" / "version_0" / "state.json").write_text('{"state": "interrupted"}')
+    again = changed.run(changed.catalog.experiments["s1"], 0)  # and does not go on with what was begun otherwise
+    assert again.run == runner.folder / "runs" / "s1_seed_0" / "version_1"
+    assert changed.run(changed.catalog.experiments["s1"], 0).run == again.run
     assert _runner(tmp_path, small_catalog, fast=False).finished("s1", 0) is None
     assert runner.finished("s1", 1) is None
+
+
+def test_steps_before_and_after_are_taken_once_and_their_failure_is_that_of_the_experiment(tmp_path: Path) -> None:
+    (tmp_path / "steps.yaml").write_text("""
+fast: {lab.data.MNIST: {data.bundled: true}}
+experiments:
+- name: s1
+  about: with steps
+  score: test/accuracy
+  before: [{makes: "{shared}/before", command: "step.py {shared}/before"}]
+  after: [{makes: "{run}/after", command: "step.py {run}/after"}]
+- name: s2
+  about: needs one that fails
+  score: test/accuracy
+  after: [{command: "step.py nowhere/at/all"}]
+questions: []
+""")
+    catalog = read_catalog(tmp_path / "steps.yaml")
+    runner = _runner(tmp_path, catalog)
+    (tmp_path / "scripts" / "step.py").write_text("import sys; open(sys.argv[1], 'a').write('x')")
+    first = runner.run(catalog.experiments["s1"], 0).run
+    assert runner.run(catalog.experiments["s1"], 0).run == first
+    assert first is not None
+    assert (first / "after").read_text() == (runner.shared / "before").read_text() == "x"
+    assert runner.run(catalog.experiments["s1"], 1).run is not None
+    assert (runner.shared / "before").read_text() == "x"  # for all seeds
+    failed = runner.run(catalog.experiments["s2"], 0)
+    assert failed.run is None
+    assert "FileNotFoundError" in failed.reason
 
 
 def test_full_runs_are_told_where_the_data_are(tmp_path: Path, small_catalog: Catalog) -> None:

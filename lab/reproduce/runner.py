@@ -1,6 +1,5 @@
 """Runs one experiment with one seed, where that has not been done, by the commands that a user types."""
 
-import json
 import shlex
 import subprocess
 import sys
@@ -10,8 +9,7 @@ from typing import IO, Any
 
 from lab.reproduce.catalog import PLACE, Catalog, Command, Experiment, arguments
 from lab.run_list import is_alive, read_record
-from lab.runs import PROJECT, is_main_process
-from lab.writing import whole_file
+from lab.runs import PROJECT, is_main_process, write_json
 
 ASKED = "asked.json"
 
@@ -47,6 +45,11 @@ class Runner:
     more: list[str]
     scripts: Path = PROJECT / "scripts"
 
+    @property
+    def shared(self) -> Path:
+        """Where the results of steps are that are taken once for all seeds."""
+        return self.folder / "shared"
+
     def own_folder(self, name: str, seed: int) -> Path:
         """Return where the runs of an experiment with a seed are."""
         return self.folder / "runs" / f"{name}_seed_{seed}"
@@ -63,8 +66,8 @@ class Runner:
             if self.finished(needed, seed) is None:
                 return Outcome(name, seed, None, f"needs {needed}, which has not finished")
         own.mkdir(parents=True, exist_ok=True)
-        with whole_file(own / ASKED) as unfinished:
-            unfinished.write_text(json.dumps({"asked": self._asked(experiment)}), encoding="utf-8")
+        self.shared.mkdir(exist_ok=True)
+        self._note_asked(experiment, own)
         log = self.folder / "logs" / f"{name}_seed_{seed}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("a", encoding="utf-8") as output:
@@ -79,13 +82,19 @@ class Runner:
     def _asked(self, experiment: Experiment) -> str:
         return f"{self.catalog.digest(experiment)} {'fast' if self.fast else 'full'} {' '.join(self.more)}".strip()
 
+    def _note_asked(self, experiment: Experiment, own: Path) -> None:
+        """Note what is asked for, and from which version on: those before were of something else."""
+        asked = self._asked(experiment)
+        if read_record(own / ASKED).get("asked") != asked:
+            write_json(own / ASKED, {"asked": asked, "since": max(_versions(own), default=-1) + 1})
+
     def _runs(self, name: str, seed: int) -> list[Path]:
         """Return the runs of what an experiment runs now, the newest first."""
         own = self.own_folder(name, seed)
-        if read_record(own / ASKED).get("asked") != self._asked(self.catalog.experiments[name]):
+        noted = read_record(own / ASKED)
+        if noted.get("asked") != self._asked(self.catalog.experiments[name]):
             return []
-        found = [path for path in own.glob("version_*") if path.name[8:].isdigit()]
-        return sorted(found, key=lambda path: -int(path.name[8:]))
+        return [own / f"version_{number}" for number in sorted(_versions(own), reverse=True) if number >= noted["since"]]
 
     def _fit(self, experiment: Experiment, seed: int, again: bool) -> list[str]:
         """Return the command that trains, or that goes on with what was interrupted."""
@@ -120,7 +129,7 @@ class Runner:
         """Put folders in the places of a text."""
 
         def folder_of(place: Any) -> str:
-            own = {"shared": self.folder / "shared", "root": self.root}
+            own = {"shared": self.shared, "root": self.root}
             if place[1] in own:
                 return str(own[place[1]])
             return str(self.finished(experiment.name if place[1] == "run" else place[1], seed))
@@ -162,3 +171,7 @@ class Runner:
 
     def _script(self, name: str) -> str:
         return str(self.scripts / name)
+
+
+def _versions(own: Path) -> list[int]:
+    return [int(path.name[8:]) for path in own.glob("version_*") if path.name[8:].isdigit()]
