@@ -40,6 +40,14 @@ def run_command(command: Callable[[], None], user_errors: tuple[type[Exception],
         sys.exit(2)
 
 
+def positive(text: str) -> int:
+    """Return a whole number above 0."""
+    number = int(text) if text.strip().isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return number
+
+
 def printable(text: str) -> str:
     """Replace what a terminal would obey or could not show, as there may be in the name of a file."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

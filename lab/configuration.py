@@ -2,6 +2,8 @@
 
 from typing import Any
 
+PLACES_OF_DATA = ("root", "folder", "path")  # the options of a data set that say where it is, not what
+
 
 def dotted_keys(config: Any, key: str = "") -> dict[str, Any]:
     """Return the settings of a configuration by dotted keys, without ``init_args``; that of a class is its path."""

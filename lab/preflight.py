@@ -11,6 +11,7 @@ from lab.config_files import Entry
 from lab.models import Family, check_checkpoint, check_learning_rate, check_needs, check_resume, rehearse, take_over, warm_start
 from lab.runs import is_main_process
 
+FROM = "start from another run by --encoder_from or --weights_from"
 LEAST = {  # that a number of the trainer's can be
     **dict.fromkeys(("accumulate_grad_batches", "check_val_every_n_epoch"), 1),
     **dict.fromkeys(("gradient_clip_val", "log_every_n_steps", "min_epochs", "min_steps"), 0),
@@ -95,6 +96,8 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
         print(take_over(model, data, config.weights_from))
     elif config.encoder_from is not None:
         print(warm_start(model, config.encoder_from))  # whose weights all processes begin with
+    elif config.callbacks.freeze:
+        print(f"WARNING: callbacks.freeze keeps weights that nothing has trained: {FROM}")
 
 
 def _first_batch(data: LightningDataModule, validating: bool) -> Any:

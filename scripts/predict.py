@@ -3,7 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
-from lab.apply.command import Answer, command_line, positive, run
+from lab.apply.command import Answer, command_line, run
+from lab.arguments import positive
 
 EXAMPLES = """
 predict.py RUN/checkpoints/best.ckpt a.png b.png --top 3

@@ -3,7 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
-from lab.apply.command import Answer, command_line, positive, run
+from lab.apply.command import Answer, command_line, run
+from lab.arguments import positive
 
 EXAMPLES = """
 embed.py RUN/checkpoints/best.ckpt ~/pictures -o index.safetensors

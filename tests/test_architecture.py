@@ -22,7 +22,19 @@ MAY_IMPORT = {
     },  # for scripts/, demo, clean
     "callbacks": {"callbacks", "configuration", "metrics", "plots", "writing"},
     "clean": {
-        *("apply", "arguments", "clean", "cli", "commands", "config_files", "data", "metrics", "options", "plots"),
+        *(
+            "apply",
+            "arguments",
+            "clean",
+            "cli",
+            "commands",
+            "config_files",
+            "configuration",
+            "data",
+            "metrics",
+            "options",
+            "plots",
+        ),
         *("run_list", "runs", "writing"),
     },
     "config_files": set(),
@@ -46,6 +58,7 @@ MAY_IMPORT = {
     "reproduce": {"reproduce", "arguments", "plots", "report", "run_list", "runs", "writing"},  # which only scripts/ imports
     "demo": {"apply", "arguments", "data", "demo"},
     "sweep": {
+        "configuration",
         "arguments",
         "callbacks",
         "cli",

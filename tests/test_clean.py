@@ -165,6 +165,7 @@ def test_one_that_is_interrupted_goes_on_and_gives_the_same_tables_byte_for_byte
     assert not list((tmp_path / "out").glob(".*"))
 
 
+@pytest.mark.slow
 def test_other_settings_and_a_file_that_is_cut_off_are_judged_anew(
     run: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +184,7 @@ def test_other_settings_and_a_file_that_is_cut_off_are_judged_anew(
     assert judged == [1, 0, 1]
 
 
+@pytest.mark.slow
 def test_true_labels_have_no_part_in_what_is_found(
     run: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +203,7 @@ def test_true_labels_have_no_part_in_what_is_found(
         assert [row | {"true": ""} for row in found] == [row | {"true": ""} for row in before]
 
 
+@pytest.mark.slow
 def test_so_many_or_a_share_of_the_highest_losses_are_listed_where_that_is_asked_for(
     run: Path, script: Script, tmp_path: Path
 ) -> None:
@@ -249,6 +252,7 @@ class Numbered(ImageDataModule):
 """
 
 
+@pytest.mark.slow
 def test_another_configs_model_judges_the_data_of_a_run_whose_own_gives_no_probabilities(
     script: Script, tmp_path: Path
 ) -> None:

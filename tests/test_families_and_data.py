@@ -21,7 +21,7 @@ from lab.preflight import check_parts
 
 CONFIG = SimpleNamespace(
     trainer=SimpleNamespace(limit_val_batches=None, max_epochs=1),
-    callbacks=SimpleNamespace(monitor=None, checkpoints=True, early_stopping=True),
+    callbacks=SimpleNamespace(monitor=None, checkpoints=True, early_stopping=True, freeze=None),
     ckpt_path=None,
     encoder_from=None,
     weights_from=None,

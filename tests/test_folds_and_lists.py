@@ -78,6 +78,14 @@ def test_the_first_images_are_held_out_where_that_is_asked_for() -> None:
         _set_up(validation_size=20, hold_out="last")
 
 
+def test_the_first_images_are_those_of_all_classes_of_which_the_classes_in_use_are_kept() -> None:
+    data = _set_up(validation_size=20, hold_out="first", classes=["a", "c"])
+    assert _numbers(data, "val") == [number for number in range(20) if number % 3 != 1]
+    assert set(_numbers(data, "train")) == {
+        n for n in (*range(20, 60), *range(100, 112)) if (n if n < 60 else n - 100) % 3 != 1
+    }
+
+
 def _list(path: Path, rows: list[tuple[object, ...]], columns: str = "position,label") -> Path:
     path.write_text("\n".join([columns, *(",".join(map(str, row)) for row in rows)]) + "\n")
     return path

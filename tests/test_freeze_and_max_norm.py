@@ -12,7 +12,7 @@ from lab.callbacks import Freeze, MaxNorm
 from lab.callbacks.freeze import what_trains
 from lab.callbacks.max_norm import bounded
 from lab.data import Synthetic
-from lab.models import Classifier, take_over
+from lab.models import Classifier, Siamese, take_over
 from lab.nets import MLP, ConvNet
 
 CLASSIFIER = str(PROJECT / "configs" / "classifier.yaml")
@@ -190,3 +190,42 @@ def test_weights_bring_the_normalization_that_they_were_trained_with(tmp_path: P
     others = Synthetic(num_classes_made=12, classes=[f"pattern {i}" for i in range(2, 12)])
     with pytest.raises(ValueError, match="the checkpoint was trained on the classes"):
         take_over(Classifier(MLP(hidden_sizes=[4]), 10), others, tmp_path / "first.ckpt")
+
+
+def test_frozen_parts_stay_frozen_where_a_run_goes_on_in_the_middle_of_an_epoch(script: Script, tmp_path: Path) -> None:
+    stage = (*TINY, *SMALL_DIGITS, "--model.scheduler", "null", "--callbacks.freeze", "[encoder]")
+    whole = script("fit.py", "--config", CLASSIFIER, *stage, "--name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    assert "callbacks.freeze keeps weights that nothing has trained" in whole.stdout
+    (tmp_path / "stops.py").write_text(
+        "from pathlib import Path\n"
+        "from lightning.pytorch import Callback\n"
+        "class Stop(Callback):\n"
+        "    def on_train_batch_end(self, trainer, *_):\n"
+        "        if trainer.global_step == 3 and not Path('stopped').exists():\n"
+        "            Path('stopped').touch()\n"
+        "            raise KeyboardInterrupt\n"
+    )
+    stop = ("--trainer.callbacks", "stops.Stop", "--callbacks.save_every_n_steps", "2")
+    assert script("fit.py", "--config", CLASSIFIER, *stage, *stop, "--name", "parted").returncode == 130
+    done = script("fit.py", "--resume", "runs/parted/version_0", "--trust", "stops")
+    assert done.returncode == 0, done.stderr
+    states = [
+        torch.load(tmp_path / "runs" / name / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("whole", "parted")
+    ]
+    assert any(name.endswith("running_var") for name in states[0])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_both_encoders_of_a_pseudo_siamese_model_are_bounded() -> None:
+    torch.manual_seed(0)
+    data = Synthetic(num_train_images=100, batch_size=20)
+    model = Siamese(MLP(hidden_sizes=[4], embedding_size=4), other_encoder=MLP(hidden_sizes=[4], embedding_size=4))
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", callbacks=[MaxNorm(0.2)], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    for part in ("encoder", "other_encoder"):
+        assert model.get_parameter(f"{part}.layers.1.weight").norm(dim=1).max() <= 0.2 + 1e-6

@@ -89,6 +89,13 @@ FIGURES: dict[str, Draw] = {  # each drawn from tensors that a function turns in
         turn(torch.rand(8, generator=_generator())),  # type: ignore[arg-type]
         ODD_NAMES,
     ),
+    "parallel_coordinates": lambda turn: plots.parallel_coordinates(
+        {"$lr_1$": [0.1, 0.2, 0.3, 0.2, 0.1, 0.2, 0.3, 0.1], "日本": ODD_NAMES},
+        [0.1, 0.5, 0.3, 0.2, 0.9, 0.8, 0.7, 0.6],
+        "$score$",
+        [True] * 8,
+    ),
+    "importances": lambda turn: plots.importances(dict.fromkeys(ODD_NAMES, 1 / 8), "$score$", 8),
     "weight_grid": lambda turn: plots.weight_grid(
         turn(torch.randn(4, 1, 3, 3, generator=_generator())),  # type: ignore[arg-type]
         "$w_1$ 日本",

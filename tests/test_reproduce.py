@@ -104,10 +104,23 @@ def test_a_seed_without_the_score_is_a_failure_and_not_part_of_the_mean(tmp_path
     ],
 )
 def test_a_bar_is_a_number_or_set_by_other_experiments(tmp_path: Path, bar: Bar, least: float, reached: str) -> None:
-    results = {name: _result(tmp_path, name, [value, value]) for name, value in (("low", 0.75), ("high", 0.95), ("same", 0.91))}
-    result = _result(tmp_path, "own", [0.90, 0.92], bar)
-    assert needed(bar, results)[0] == pytest.approx(least, nan_ok=True)
+    results = {name: _result(tmp_path, name, [value] * 3) for name, value in (("low", 0.75), ("high", 0.95), ("same", 0.91))}
+    result = _result(tmp_path, "own", [0.90, 0.91, 0.92], bar)
+    assert needed(bar, results, [0, 1, 2])[0] == pytest.approx(least, nan_ok=True)
     assert verdict(result, results) == reached
+
+
+def test_a_bar_set_by_another_experiment_is_judged_over_the_seeds_of_both(tmp_path: Path) -> None:
+    results = {"low": _result(tmp_path, "low", [0.5, 0.3, 0.3]), "high": _result(tmp_path, "high", [0.6, 0.4, 0.4])}
+    result = _result(tmp_path, "own", [0.5], Bar(halfway=["low", "high"]))
+    assert verdict(result, results) == "missed with seed 0 alone"  # though 50 is more than 41.7
+
+
+def test_a_second_score_of_a_bar_must_be_reached_too(tmp_path: Path) -> None:
+    for least, said in ((75.0, "reached"), (76.0, "missed")):
+        bar = Bar(least=90.0, and_score="val/accuracy", and_least=least)
+        result = _result(tmp_path / said, "own", [0.90, 0.91, 0.92], bar, curve=[0.5, 0.75])
+        assert verdict(result, {}) == said
 
 
 def test_the_interval_is_that_of_student_over_seeds(tmp_path: Path) -> None:
@@ -162,14 +175,15 @@ def test_the_table_tells_measured_and_reported_figures_bars_notes_and_failures(t
     }  # fmt: skip
     record = record_of(rows, [], {"command": "python scripts/reproduce.py a b", "fast": False})
     text = markdown(record)
-    assert "| **a** about a |  | 91.00 ± 12.71 (accuracy, 2 seeds); val/accuracy 75.00 ± 0.00 | 91.5: missed | 12 s |" in text
+    measured = "91.00 ± 12.71 (accuracy, 2 seeds); val/accuracy 75.00 ± 0.00"
+    assert f"| **a** about a |  | {measured} | 91.5: missed with seed 0 and 1 alone | 12 s |" in text
     assert "| **b** has \\| a bar[^b] | 98 | not measured |" in text
     assert "[^b]: It was an artefact." in text
     assert "- b, seed 0: error <b>" in text
     assert "- a computer, commit abcdef0: a" in text
     page = page_of(record, rows)
     assert "error &lt;b&gt;" in page
-    assert "<strong>missed</strong>" in page
+    assert "<strong>missed with seed 0 and 1 alone</strong>" in page
     assert re.search(r"src=\"https?://|<script", page) is None
     fast = record_of(rows, [], {"command": "", "fast": True})
     assert "missed" not in markdown(fast)  # nothing is measured by short runs
@@ -280,9 +294,9 @@ questions: []
     first = runner.run(catalog.experiments["s1"], 0).run
     assert runner.run(catalog.experiments["s1"], 0).run == first
     assert first is not None
-    assert (first / "after").read_text() == (runner.shared / "before").read_text() == "x"
+    assert (first / "after").read_text() == (runner.shared(catalog.experiments["s1"]) / "before").read_text() == "x"
     assert runner.run(catalog.experiments["s1"], 1).run is not None
-    assert (runner.shared / "before").read_text() == "x"  # for all seeds
+    assert (runner.shared(catalog.experiments["s1"]) / "before").read_text() == "x"  # for all seeds
     failed = runner.run(catalog.experiments["s2"], 0)
     assert failed.run is None
     assert "FileNotFoundError" in failed.reason
@@ -310,7 +324,7 @@ def test_the_script_lists_experiments_and_refuses_what_it_does_not_know(script: 
     assert "b4_top_two" in listed.stdout
     for wrong, complaint in (
         (["s9"], "there is no experiment 's9'"),
-        (["--seeds", "0"], "must be 1 or more, not '0'"),
+        (["--seeds", "0"], "must be a whole number above 0, not '0'"),
         (["--data-root", "nowhere"], "is not a folder; --fast needs no data"),
     ):
         done = script("reproduce.py", *wrong)

@@ -34,6 +34,7 @@ def _processes(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_two_workers_visit_each_point_of_a_grid_once_and_one_that_raises_does_not_end_it(
     script: Script, tmp_path: Path
 ) -> None:

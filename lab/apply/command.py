@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lab.arguments import Arguments, run_command
+from lab.arguments import Arguments, positive, run_command
 from lab.writing import json_text
 
 if TYPE_CHECKING:
@@ -48,14 +48,6 @@ def command_line(description: str, examples: str) -> Arguments:
         "--trust", action="append", default=[], metavar="MODULE", help="import this module first: the checkpoint's own classes"
     )
     return parser
-
-
-def positive(text: str) -> int:
-    """Return a whole number above 0."""
-    number = int(text) if text.strip().isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
-    return number
 
 
 def run(parser: Arguments, work: Callable[[argparse.Namespace], Answer]) -> None:

@@ -39,8 +39,15 @@ class Freeze(Callback):
                 )
             found.requires_grad_(False)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep frozen modules as in evaluation: batch norm would measure anew, and dropout is there to train by."""
+        self._evaluate(pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Likewise; a run that goes on in the middle of an epoch has no start of that."""
+        self._evaluate(pl_module)
+
+    def _evaluate(self, pl_module: LightningModule) -> None:
         modules = dict(pl_module.named_modules())
         for name in self.parts:
             if name in modules:

@@ -10,7 +10,7 @@ Weights = Literal["incoming", "outgoing"]
 
 
 class MaxNorm(Callback):
-    """After each step of the optimizer, scales weight vectors w of the encoder to ``w * min(1, max_norm / ||w||)``.
+    """After each step of the optimizer, scales weight vectors w of the encoder, or of both, to the length ``max_norm`` at most.
 
     Srebro and Shraibman, "Rank, Trace-Norm and Max-Norm", 2005; of the weights that come into a unit, as is usual, in
     Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014, section 5.1.
@@ -47,8 +47,8 @@ class MaxNorm(Callback):
                 weight.copy_(bounded(weight, self.max_norm, self.weights))
 
     def _matrices(self, model: LightningModule) -> list[Tensor]:
-        encoder = model.get_submodule("encoder")
-        return [parameter for parameter in encoder.parameters() if parameter.ndim > 1 and parameter.requires_grad]
+        encoders = [part for name, part in model.named_children() if name in ("encoder", "other_encoder")]
+        return [weight for encoder in encoders for weight in encoder.parameters() if weight.ndim > 1 and weight.requires_grad]
 
 
 def bounded(weight: Tensor, max_norm: float, weights: Weights) -> Tensor:

@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-from lab.apply.command import positive
-from lab.arguments import Arguments, run_command
+from lab.arguments import Arguments, positive, run_command
+from lab.configuration import PLACES_OF_DATA
 
 # What may be set otherwise of the data: where they are, and how they are seen and batched, but not which they are.
-PLACES = ("root", "folder", "path")
 VIEWS = (
     *("batch_size", "samples_per_class", "pairs", "episodes", "image_size", "normalization", "augmentation", "fit", "channels"),
 )
@@ -77,7 +76,7 @@ def places(options: list[str]) -> list[str]:
     found: list[str] = []
     for option, following in zip(options, [*options[1:], ""], strict=False):
         name, equals, _ = option.partition("=")
-        if _key(name) in [f"data.{place}" for place in PLACES]:
+        if _key(name) in [f"data.{place}" for place in PLACES_OF_DATA]:
             found += [option] if equals else [option, following]
     return found
 
@@ -90,7 +89,7 @@ def _check_passed_on(option: str, parser: Arguments) -> None:
         parser.error(f"unrecognized arguments: {option}")
     if not name and not group.endswith("_from"):
         raise ValueError(f"{option}: name a single key, such as {option}.KEY, or another model by --judge CONFIG")
-    if group == "data" and name.partition(".")[0] not in (*PLACES, *VIEWS):
+    if group == "data" and name.partition(".")[0] not in (*PLACES_OF_DATA, *VIEWS):
         raise ValueError(f"{option} would change which images these are, or their labels: those of the run are looked at")
     if key in ALWAYS or key.startswith(NEVER):
         raise ValueError(f"{option} cannot be set here: the judge trains on one device, to the last epoch, and writes nothing")

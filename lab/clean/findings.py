@@ -13,6 +13,7 @@ from torch import Tensor
 from lab import plots
 from lab.clean.turns import Judged
 from lab.data import ImageDataModule
+from lab.data.left_out import fingerprint
 from lab.metrics.label_errors import detection_scores, label_losses, ranking, suspected
 
 NUM_DRAWN = 50
@@ -59,16 +60,17 @@ class Findings:
     def columns(self) -> list[str]:
         """Name the columns of the tables."""
         more = ["file"] * hasattr(self.data, "training_pictures") + ["true"] * (self.true_labels is not None)
-        return ["position", "label", "suggested", "loss", "probability", "fold", *more]
+        return ["position", "label", "suggested", "loss", "probability", "fold", "image", *more]
 
     def rows(self, order: Tensor) -> Iterator[list[Any]]:
         """List what is known of the images at these positions."""
         names, labels, true_labels = self.data.class_names, self.labels.tolist(), self.true_labels
+        train = self.data.splits["train"]
         files: list[Path] | None = self.data.training_pictures() if hasattr(self.data, "training_pictures") else None
         own = self.judged.probabilities.gather(1, self.labels.unsqueeze(1)).squeeze(1)
         for place in order.tolist():
             row = [place, names[labels[place]], names[self.suggested[place]], f"{self.losses[place].item():.6f}"]
-            row += [f"{own[place].item():.6g}", int(self.judged.folds[place])]
+            row += [f"{own[place].item():.6g}", int(self.judged.folds[place]) + 1, fingerprint(train[place][0])]
             row += [] if files is None else [os.fsencode(files[place]).decode("utf-8", "replace")]
             yield row if true_labels is None else [*row, names[true_labels[place]]]
 

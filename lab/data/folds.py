@@ -13,7 +13,8 @@ from lab.data.batches import generator_for
 class Folds:
     """One turn of a k-fold cross-validation: Stone, "Cross-validatory Choice and Assessment ...", 1974.
 
-    The training images are parted into folds with as many of each class, to within one image, the same ones whatever the seed.
+    The training images are parted into folds with as many of each class, as they are labelled, to within one image, the same
+    ones whatever the seed, unless that decides the labels or the images. A fold keeps its labels, wrong ones too.
     One of the folds takes the place of the validation images, and the others are trained on. What was to validate on is
     left out; ``data.join [val]`` parts it with the training images.
 
@@ -49,7 +50,7 @@ class Folds:
 
 
 def fold_of_each(labels: Tensor, num_folds: int) -> Tensor:
-    """Return the fold of each image, int64 (N,) from 0 to below ``num_folds``, from labels (N,); the same whatever the seed."""
+    """Return the fold of each image, int64 (N,) from 0 to below ``num_folds``, from labels (N,), by nothing else."""
     order = torch.randperm(len(labels), generator=generator_for("folds"))
     by_class = order[torch.argsort(labels[order], stable=True)]
     folds = torch.empty_like(labels)

@@ -38,7 +38,7 @@ class ImageDataModule(LightningDataModule):
         classes: the first so many classes, or the names of those to use; None for all.
         validation_size: images held out of all that is not for testing, a number or a share of them, as many of each class in
             proportion, the same ones whatever the seed; None for what the data set has as its own.
-        hold_out: which ones: ``stratified`` as said, or the ``first`` in the order of the data set.
+        hold_out: which ones: ``stratified`` as said, or the ``first`` of the data set, of which those of ``classes`` are kept.
         num_images_per_class: training images to keep of each class, drawn by the seed; None for all.
         image_size: side in pixels to resize to, once; None for the stored size.
         augmentation: random changes of the training images.
@@ -121,9 +121,8 @@ class ImageDataModule(LightningDataModule):
         """Make the splits ``train``, ``val`` and ``test``; called by the trainer on every process."""
         if self.splits:
             return
-        splits = {name: self._keep_classes(arrays) for name, arrays in self.read().items()}
         size = self.default_validation_size if self.validation_size is None else self.validation_size
-        divide(splits, size, self.hold_out, anew=self.validation_size is not None)
+        splits = divide(self.read(), size, self.hold_out, self.validation_size is not None, self._keep_classes)
         join_to_train(splits, self.join, type(self).__name__)
         options = (self.num_images_per_class, self.label_noise, self.exclude, self.seed)
         splits["train"], self.true_labels = training_images(splits["train"], *options)

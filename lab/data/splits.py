@@ -1,6 +1,7 @@
 """Which images are used: stratified validation splits, few images a class, a subset of the classes."""
 
 import difflib
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -50,12 +51,24 @@ def hold_out(arrays: ImageArrays, size: int | float, which: HoldOut = "stratifie
     return arrays.select(kept), arrays.select(held_out)
 
 
-def divide(splits: dict[str, ImageArrays], size: int | float, which: HoldOut, anew: bool) -> None:
-    """Make the split ``val``, in place: its own where there is one and no other is asked for ``anew``, else held out."""
+def divide(
+    splits: dict[str, ImageArrays],
+    size: int | float,
+    which: HoldOut,
+    anew: bool,
+    keep: Callable[[ImageArrays], ImageArrays] = lambda arrays: arrays,
+) -> dict[str, ImageArrays]:
+    """Return the splits with ``val``: its own where there is one and no other is asked for ``anew``, else held out.
+
+    Classes are kept by ``keep`` before images are held out, but after the first ones are: those are the first of all.
+    """
+    if which != "first":
+        splits = {name: keep(arrays) for name, arrays in splits.items()}
     if "val" in splits and anew:
         splits["train"] = joined(splits["train"], splits.pop("val"))
     if "val" not in splits:
         splits["train"], splits["val"] = hold_out(splits["train"], size, which)
+    return {name: keep(arrays) for name, arrays in splits.items()} if which == "first" else splits
 
 
 def few_a_class(labels: Tensor, num_images: int, generator: torch.Generator) -> Tensor:

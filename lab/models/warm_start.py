@@ -33,7 +33,7 @@ def take_over(model: Family, data: Any, path: str | os.PathLike[str]) -> str:
     model.load_state_dict(weights, strict=False)
     if "mean" in checkpoint.get("preparation", {}) and hasattr(data, "load_state_dict"):
         data.load_state_dict(checkpoint["preparation"])
-    return f"{type(model).__name__}: {len(weights)} tensors loaded from {path}"
+    return f"{type(model).__name__}: {len(weights)} tensors loaded from {path}, and how images are normalised"
 
 
 def warm_start(model: Family, path: str | os.PathLike[str]) -> str:

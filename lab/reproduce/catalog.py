@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +22,11 @@ OWN_PLACES = ("shared", "run", "root")  # the folders of what all seeds share, o
 
 @dataclass(frozen=True)
 class Command:
-    """A command beside training, and the file that shows that it was done; None where it knows that itself."""
+    """A command beside training, the file that shows that it was done, unless it knows that itself, and a shorter one."""
 
     command: str
     makes: str | None = None
+    fast: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,15 @@ class Bar:
     """What must be reached: a number, or more than other experiments did.
 
     Args:
-        least: the score in the unit of the table.
+        least: the score in the unit of the table; and_score, and_least: another score and what that must be.
         ahead_of: an experiment whose score must be exceeded.
         within: by how many points an experiment, ``of``, may be ahead.
         halfway: two experiments, between whose scores this one must be past the middle.
     """
 
     least: float | None = None
+    and_score: str | None = None
+    and_least: float = 0.0
     ahead_of: str | None = None
     within: float | None = None
     of: str | None = None
@@ -105,7 +109,8 @@ class Experiment:
         """Return what a user types to run it, but for where the data are."""
         config = self.config if "{" in self.config else self.config_file.relative_to(PROJECT).as_posix()
         first = [f"python scripts/{step.command} && " for step in self.before]
-        words = [f"python scripts/fit.py --config {config}", *(f"--{key} {shell_text(v)}" for key, v in self.options.items())]
+        options = shlex.join(arguments(self.options)).replace("'{", "{").replace("}'", "}")
+        words = ["python scripts/fit.py --config", config, *([options] if options else [])]
         return "".join(first) + " ".join([*words, *(f"&& python scripts/{step.command}" for step in self.after)])
 
 
@@ -134,9 +139,10 @@ class Catalog:
     experiments: dict[str, Experiment]
     questions: list[Question]
     fast: dict[str, dict[str, Any]]  # options by data set
+    elsewhere: dict[str, str]  # where experiments are that have no row
 
     def choose(self, names: Sequence[str]) -> list[Experiment]:
-        """Return the experiments asked for and those that they need, in order; all, where no name is given.
+        """Return the experiments asked for, and those that they start from or are compared with; all, where none is named.
 
         Args:
             names: of experiments, or what stands before the ``_`` in them: ``d6`` for ``d6_10``, ``d6_30`` and ``d6_50``.
@@ -146,10 +152,15 @@ class Catalog:
         """
         groups = {name.split("_")[0] for name in self.experiments}
         for name in names:
+            if name in self.elsewhere:
+                raise ValueError(f"{name}: {self.elsewhere[name]}")
             if name not in self.experiments and name not in groups:
                 near = difflib.get_close_matches(name, [*self.experiments, *groups], n=1, cutoff=0.0)
                 raise ValueError(f"there is no experiment {name!r}; did you mean {near[0]!r}? --list names all")
         chosen = {name for name in self.experiments if not names or name in names or name.split("_")[0] in names}
+        for name in [name for name in self.experiments if name in chosen]:
+            bar = self.experiments[name].bar
+            chosen |= set(bar.others) if bar is not None else set()
         for name in reversed(self.experiments):  # what is needed stands before
             if name in chosen:
                 chosen |= set(self.experiments[name].needs)
@@ -170,7 +181,7 @@ def read_catalog(path: Path = CATALOG) -> Catalog:
     stored = yaml.safe_load(path.read_text(encoding="utf-8"))
     experiments = {entry["name"]: _experiment(entry) for entry in stored["experiments"]}
     questions = [Question(**{**entry, "compare": tuple(entry["compare"])}) for entry in stored["questions"]]
-    return Catalog(experiments, questions, stored["fast"])
+    return Catalog(experiments, questions, stored["fast"], stored.get("elsewhere", {}))
 
 
 def _experiment(entry: dict[str, Any]) -> Experiment:
@@ -185,9 +196,3 @@ def arguments(options: dict[str, Any]) -> Iterator[str]:
     for key, value in options.items():
         yield f"--{key}"
         yield value if isinstance(value, str) else json.dumps(value)
-
-
-def shell_text(value: Any) -> str:
-    """Return a value as it is typed in a shell."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if re.fullmatch(r"[\w./{}:=+-]+", text) else f"'{text}'"

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lab.arguments import Arguments, run_command
+from lab.arguments import Arguments, positive, run_command
 from lab.reproduce.catalog import Catalog, Experiment, read_catalog
 from lab.reproduce.runner import Outcome, Runner
 from lab.runs import PROJECT, write_json
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Arguments("Run the experiments of configs/experiments, and write a table of what they measure beside what was "
                        "reported. What has finished is not run again; what was interrupted goes on.")  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME", help="experiments, such as s1 or d6 (all)")
-    parser.add_argument("--seeds", type=_positive, metavar="N", help="seeds 0 to N - 1 (3; with --fast 1)")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="seeds 0 to N - 1 (3; with --fast 1)")
     parser.add_argument("--fast", action="store_true", help="short runs on bundled and generated data, to see that all works")
     parser.add_argument(
         "--data-root", "--data_root", type=Path, default=Path("~/.cache/lab"), metavar="ROOT", help="the data (~/.cache/lab)"
@@ -70,12 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the experiments")
     parser.add_argument("--options", default="", metavar="TEXT", help="added to every run, such as '--trainer.accelerator cpu'")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text!r}")
-    return int(text)
 
 
 def _run_all(runner: Runner, chosen: list[Experiment], seeds: range, again: bool, failures: dict[tuple[str, int], str]) -> None:
@@ -112,10 +106,14 @@ def write_tables(
     from lab.reproduce.results import measure, record_of
 
     results = {}
-    for experiment in chosen:
-        runs = {seed: run for seed in _seeds(runner, experiment) if (run := runner.finished(experiment.name, seed)) is not None}
+    # What was run before by another command has its row too.
+    for experiment in [one for one in catalog.experiments.values() if one in chosen or _seeds(runner, one)]:
+        seeds = _seeds(runner, experiment)
+        newest = {seed: runner.finished(experiment.name, seed, with_any_options=True) for seed in seeds}
+        runs = {seed: run for seed, run in newest.items() if run is not None}
         failed = {seed: reason for (name, seed), reason in failures.items() if name == experiment.name}
-        results[experiment.name] = measure(experiment, runs, failed, runner.fast)
+        options = {shlex.join(runner.options_of(experiment.name, seed)) for seed in runs} - {""}
+        results[experiment.name] = measure(experiment, runs, failed, runner.fast, sorted(options))
     answers = [found for question in catalog.questions if (found := answer(question, results)) is not None]
     facts: dict[str, Any] = {"command": f"python scripts/reproduce.py {shlex.join(sys.argv[1:])}".strip(), "fast": runner.fast}
     record = record_of(results, answers, facts)

@@ -52,6 +52,7 @@ def measured(entry: dict[str, Any]) -> str:
     if mean is None or math.isnan(mean):
         return "not measured"
     more = "".join(f"; {_named(name)} {_with_interval(*values)}" for name, values in entry["also"].items())
+    more += "; collapsed, and began again, with seed " * bool(entry["collapses"]) + ", ".join(entry["collapses"])
     return f"{_with_interval(mean, low, high)} ({_named(entry['score'])}, {num} seed{'' if num == 1 else 's'}){more}"
 
 

@@ -27,8 +27,11 @@ def answer(question: Question, results: dict[str, Result]) -> dict[str, Any] | N
     verdict = "Yes" if better else "No, the other way round" if worse else f"It cannot be told from {_num(seeds)}"
     sentence = f"{verdict}: {_measured(question, values, seeds)}, a difference of {mean:+.2f}"
     sentence += f" with the 95 % interval {low:+.2f} to {high:+.2f} over {_num(seeds)}." if not math.isnan(low) else "."
-    if not differences:
-        sentence = f"It cannot be told: no seed has {_name(question)} of both."
+    lost = sorted((first.runs.keys() & second.runs.keys()) - set(seeds))
+    if not differences or lost:
+        which = f"seed {' and '.join(map(str, lost))} has" if differences else "no seed has"
+        without = f"{which} not {_name(question)} of both" if differences else f"{which} {_name(question)} of both"
+        sentence = f"It cannot be told: {without}."
     return {"ask": question.ask, "answer": sentence, "compare": list(question.compare), "curve": question.curve,
             "values": [{str(seed): value for seed, value in found.items()} for found in values]}  # fmt: skip
 

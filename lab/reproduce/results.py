@@ -1,6 +1,8 @@
 """What the runs of an experiment have measured, and whether that reaches its bar."""
 
 import math
+import statistics
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from lab.report.compare import t_interval
 from lab.report.run import Run, read_run
 from lab.reproduce.catalog import Bar, Experiment
 from lab.run_list import read_record
+
+LEAST_SEEDS = 3  # fewer are said
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,14 @@ class Result:
         runs: of each seed, the folder that is left.
         values: of each seed, the score in the unit of the table.
         failures: of each seed that has none, why.
+        options: with which runs were made, in addition to the experiment's own.
     """
 
     experiment: Experiment
     runs: dict[int, Run]
     values: dict[int, float]
     failures: dict[int, str]
+    options: list[str]
 
     @property
     def interval(self) -> tuple[float, float, float]:
@@ -50,13 +56,16 @@ class Result:
         return list(dict.fromkeys(f"{_device(record)}, {_commit(record)}" for record in records))
 
 
-def measure(experiment: Experiment, runs: dict[int, Path], failures: dict[int, str], fast: bool) -> Result:
+def measure(
+    experiment: Experiment, runs: dict[int, Path], failures: dict[int, str], fast: bool, options: Sequence[str] = ()
+) -> Result:
     """Read what the runs of an experiment have left, ``fast`` ones or not."""
     found = {seed: read_run(folder) for seed, folder in sorted(runs.items())}
     score = (fast and experiment.fast_score) or experiment.score
     values = {seed: score_of(run, score) for seed, run in found.items()}
     missing = {seed: f"there is no {score}" for seed, value in values.items() if math.isnan(value)}
-    return Result(experiment, found, {s: v for s, v in values.items() if s not in missing}, {**failures, **missing})
+    known = {seed: value for seed, value in values.items() if seed not in missing}
+    return Result(experiment, found, known, {**failures, **missing}, list(options))
 
 
 def score_of(run: Run, name: str) -> float:
@@ -74,11 +83,11 @@ def score_of(run: Run, name: str) -> float:
     return number if name.endswith("loss") else 100.0 * number
 
 
-def needed(bar: Bar, results: dict[str, Result]) -> tuple[float, str]:
-    """Return what a bar asks for, as a number and in words; NaN where that is not known."""
+def needed(bar: Bar, results: dict[str, Result], seeds: Collection[int]) -> tuple[float, str]:
+    """Return what a bar asks for of these seeds, as a number and in words; NaN where that is not known."""
     if bar.least is not None:
-        return bar.least, f"{bar.least:g}"
-    means = {name: results[name].interval[0] if name in results else math.nan for name in bar.others}
+        return bar.least, f"{bar.least:g}" + (f" and {bar.and_score} {bar.and_least:g}" if bar.and_score else "")
+    means = {name: _mean(results.get(name), seeds) for name in bar.others}
     if bar.ahead_of is not None:
         return means[bar.ahead_of], f"more than {bar.ahead_of}"
     if bar.of is not None:
@@ -88,15 +97,27 @@ def needed(bar: Bar, results: dict[str, Result]) -> tuple[float, str]:
 
 
 def verdict(result: Result, results: dict[str, Result]) -> str:
-    """Say whether the mean reaches the bar: ``reached``, ``missed``, or nothing where there is none to tell by."""
+    """Say whether the mean reaches the bar: ``reached``, ``missed``, or nothing where there is none to tell by.
+
+    Means are compared over the same seeds, and of one or two seeds it is said so.
+    """
     bar = result.experiment.bar
     if bar is None or not result.values:
         return ""
-    least, _ = needed(bar, results)
-    mean = round(result.interval[0], 6)
-    if math.isnan(least):
+    seeds = set(result.values).intersection(*(results[name].values for name in bar.others if name in results))
+    least, mean = needed(bar, results, seeds)[0], round(_mean(result, seeds), 6)
+    if math.isnan(least) or math.isnan(mean):
         return ""
-    return "reached" if (mean > least if bar.ahead_of else mean >= least) else "missed"
+    reached = mean > least if bar.ahead_of else mean >= least
+    if bar.and_score is not None:
+        reached &= statistics.fmean(score_of(result.runs[seed], bar.and_score) for seed in seeds) >= bar.and_least
+    few = f" with seed {' and '.join(map(str, sorted(seeds)))} alone" if len(seeds) < LEAST_SEEDS else ""
+    return f"{'reached' if reached else 'missed'}{few}"
+
+
+def _mean(result: Result | None, seeds: Collection[int]) -> float:
+    values = [] if result is None else [result.values.get(seed, math.nan) for seed in seeds]
+    return statistics.fmean(values) if values else math.nan
 
 
 def record_of(results: dict[str, Result], answers: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
@@ -105,12 +126,12 @@ def record_of(results: dict[str, Result], answers: list[dict[str, Any]], facts: 
     for result in results.values():
         experiment = result.experiment
         mean, low, high = result.interval
-        bar = None if experiment.bar is None else needed(experiment.bar, results)
+        bar = None if experiment.bar is None else needed(experiment.bar, results, result.values)
         rows.append(
             {
                 "name": experiment.name,
                 "about": experiment.about,
-                "command": experiment.command(),
+                "command": " ".join([experiment.command(), *result.options]),
                 "score": experiment.score,
                 "reported": experiment.reported,
                 "mean": mean,
@@ -121,6 +142,11 @@ def record_of(results: dict[str, Result], answers: list[dict[str, Any]], facts: 
                 "verdict": "" if facts["fast"] else verdict(result, results),
                 "seconds": result.seconds,
                 "places": result.places,
+                "collapses": {
+                    str(seed): run.record["collapsed_at_steps"]
+                    for seed, run in result.runs.items()
+                    if run.record.get("collapsed_at_steps")
+                },
                 "runs": {str(seed): str(run.folder) for seed, run in result.runs.items()},
                 "failures": {str(seed): reason for seed, reason in result.failures.items()},
                 "notes": experiment.notes,

@@ -45,18 +45,25 @@ class Runner:
     more: list[str]
     scripts: Path = PROJECT / "scripts"
 
-    @property
-    def shared(self) -> Path:
-        """Where the results of steps are that are taken once for all seeds."""
-        return self.folder / "shared"
+    def shared(self, experiment: Experiment) -> Path:
+        """Return where the results of an experiment's steps are that are taken once for all seeds."""
+        return self.folder / "shared" / f"{experiment.name}_{self.catalog.digest(experiment)}{'_fast' * self.fast}"
 
     def own_folder(self, name: str, seed: int) -> Path:
         """Return where the runs of an experiment with a seed are."""
         return self.folder / "runs" / f"{name}_seed_{seed}"
 
-    def finished(self, name: str, seed: int) -> Path | None:
-        """Return the newest finished run of what an experiment runs now, if there is one."""
+    def finished(self, name: str, seed: int, with_any_options: bool = False) -> Path | None:
+        """Return the newest finished run of what an experiment runs now, if there is one, with these options or any."""
+        noted = read_record(self.own_folder(name, seed) / ASKED)
+        if not with_any_options and noted.get("options") != self.more:
+            return None
         return next((run for run in self._runs(name, seed) if read_record(run / "state.json").get("state") == "finished"), None)
+
+    def options_of(self, name: str, seed: int) -> list[str]:
+        """Return the options that an experiment was run with, in addition to its own."""
+        found: list[str] = read_record(self.own_folder(name, seed) / ASKED).get("options", [])
+        return found
 
     def run(self, experiment: Experiment, seed: int, again: bool = False) -> Outcome:
         """Run an experiment, or go on with it, unless it has finished before; say what has come of it."""
@@ -66,12 +73,12 @@ class Runner:
             if self.finished(needed, seed) is None:
                 return Outcome(name, seed, None, f"needs {needed}, which has not finished")
         own.mkdir(parents=True, exist_ok=True)
-        self.shared.mkdir(exist_ok=True)
-        self._note_asked(experiment, own)
+        self.shared(experiment).mkdir(parents=True, exist_ok=True)
+        self._note_asked(experiment, seed)
         log = self.folder / "logs" / f"{name}_seed_{seed}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("a", encoding="utf-8") as output:
-            reason = self._steps(experiment.before, experiment, seed, output)
+            reason = "" if done else self._steps(experiment.before, experiment, seed, output)
             if not reason and done is None:
                 reason = self._execute(self._fit(experiment, seed, again), output)
             found = done or self.finished(name, seed)
@@ -79,20 +86,25 @@ class Runner:
                 reason = self._steps(experiment.after, experiment, seed, output)
         return Outcome(name, seed, None if reason else found, reason and f"{reason} ({log})", is_new=done is None)
 
-    def _asked(self, experiment: Experiment) -> str:
-        return f"{self.catalog.digest(experiment)} {'fast' if self.fast else 'full'} {' '.join(self.more)}".strip()
+    def _asked(self, experiment: Experiment, seed: int) -> str:
+        """Return what an experiment runs: it changes with its config, and with the runs that it starts from."""
+        froms = [self.finished(needed, seed, with_any_options=True) for needed in experiment.needs]
+        words = [self.catalog.digest(experiment), "fast" if self.fast else "full"]
+        return " ".join([*words, *(run.name if run is not None else "none" for run in froms)])
 
-    def _note_asked(self, experiment: Experiment, own: Path) -> None:
+    def _note_asked(self, experiment: Experiment, seed: int) -> None:
         """Note what is asked for, and from which version on: those before were of something else."""
-        asked = self._asked(experiment)
-        if read_record(own / ASKED).get("asked") != asked:
-            write_json(own / ASKED, {"asked": asked, "since": max(_versions(own), default=-1) + 1})
+        own, asked = self.own_folder(experiment.name, seed), self._asked(experiment, seed)
+        noted = read_record(own / ASKED)
+        if (noted.get("asked"), noted.get("options")) != (asked, self.more):
+            since = max(_versions(own), default=-1) + 1
+            write_json(own / ASKED, {"asked": asked, "options": self.more, "since": since})
 
     def _runs(self, name: str, seed: int) -> list[Path]:
         """Return the runs of what an experiment runs now, the newest first."""
         own = self.own_folder(name, seed)
         noted = read_record(own / ASKED)
-        if noted.get("asked") != self._asked(self.catalog.experiments[name]):
+        if noted.get("asked") != self._asked(self.catalog.experiments[name], seed):
             return []
         return [own / f"version_{number}" for number in sorted(_versions(own), reverse=True) if number >= noted["since"]]
 
@@ -104,11 +116,11 @@ class Runner:
             if noted.get("state") == "interrupted" or (noted.get("state") == "running" and not is_alive(noted)):
                 return [self._script("fit.py"), "--resume", str(newest)]
         config = experiment.config if "{" in experiment.config else str(experiment.config_file)
-        words = ["--config", config, *self._data_options(experiment), *arguments(experiment.options)]
+        words = [self._filled(word, experiment, seed) for word in ["--config", config, *arguments(experiment.options)]]
+        words[2:2] = self._data_options(experiment)
         words += [*(arguments(experiment.fast) if self.fast else ()), *self.more]
         words += ["--seed_everything", str(seed), "--name", f"{experiment.name}_seed_{seed}"]
-        words += ["--trainer.default_root_dir", str(self.folder / "runs")]
-        return [self._script("fit.py"), *(self._filled(word, experiment, seed) for word in words)]
+        return [self._script("fit.py"), *words, "--trainer.default_root_dir", str(self.folder / "runs")]
 
     def _data_options(self, experiment: Experiment) -> list[str]:
         described = experiment.data
@@ -119,17 +131,16 @@ class Runner:
         return list(arguments(options | (self.catalog.fast[described["class_path"]] if self.fast else {})))
 
     def _search_options(self, experiment: Experiment) -> list[str]:
-        """Return the options of a search: where the data are; a short one has two trials."""
+        """Return the options of a search: where the data are."""
         words = self._data_options(experiment)
         pairs = zip(words[::2], words[1::2], strict=True)
-        kept = [word for pair in pairs if pair[0].startswith("--data") for word in pair]
-        return [*kept, *(["--num_trials", "2"] if self.fast else [])]
+        return [word for pair in pairs if pair[0].startswith("--data") for word in pair]
 
     def _filled(self, text: str, experiment: Experiment, seed: int) -> str:
         """Put folders in the places of a text."""
 
         def folder_of(place: Any) -> str:
-            own = {"shared": self.shared, "root": self.root}
+            own = {"shared": self.shared(experiment), "root": self.root}
             if place[1] in own:
                 return str(own[place[1]])
             return str(self.finished(experiment.name if place[1] == "run" else place[1], seed))
@@ -141,8 +152,9 @@ class Runner:
         for step in steps:
             if step.makes is not None and Path(self._filled(step.makes, experiment, seed)).exists():
                 continue
-            script, *words = shlex.split(self._filled(step.command, experiment, seed))
-            options = self._search_options(experiment) if script == "sweep.py" else []
+            command = (self.fast and step.fast) or step.command
+            script, *words = (self._filled(word, experiment, seed) for word in shlex.split(command))
+            options = [*self._search_options(experiment), *self.more] if script == "sweep.py" else []
             reason = self._execute([self._script(script), *words, *options], output)
             if reason:
                 return reason

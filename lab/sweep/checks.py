@@ -9,6 +9,7 @@ from jsonargparse._util import import_object
 
 from lab.callbacks import direction
 from lab.cli import LabCLI
+from lab.configuration import PLACES_OF_DATA
 from lab.options import devices_of_torchrun
 from lab.preflight import check_parts
 from lab.runs import PROJECT
@@ -17,7 +18,7 @@ from lab.sweep.space import Parameter, place_of
 
 MOST_MADE = 20  # times that data and model are made before the search
 # Where data lie and results go, which may differ between machines that share a sweep.
-PLACES = (("trainer", "default_root_dir"), ("data", "init_args", "root"), ("name",))
+PLACES = (("trainer", "default_root_dir"), *(("data", "init_args", name) for name in PLACES_OF_DATA), ("name",))
 
 
 class ReadOnly(LabCLI):

@@ -1,6 +1,7 @@
 """What the script does."""
 
 import argparse
+import contextlib
 import difflib
 import importlib.util
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from lab.arguments import Arguments
+from lab.arguments import Arguments, positive
 from lab.commands import run_training
 from lab.runs import script, short_path
 from lab.sweep.checks import base_facts, check_keys, check_values
@@ -54,10 +55,10 @@ def _options() -> tuple[argparse.Namespace, list[str]]:
     add = parser.add_argument
     add("--space", type=Path, metavar="FILE", help="YAML file of keys and what they may be")
     add("--sampler", choices=("grid", "random", "tpe"), default="tpe", help="how values are chosen (tpe)")
-    add("--num_trials", type=_positive, metavar="N", help=f"how many trials ({DEFAULT_NUM}; of a grid all points)")
+    add("--num_trials", type=positive, metavar="N", help=f"how many trials ({DEFAULT_NUM}; of a grid all points)")
     add("--pruner", choices=("none", "median", "hyperband"), default="none", help="how trials are given up early (none)")
     add("--num_folds", type=_folds, default=0, metavar="K", help="cross-validate each trial by K folds")
-    add("--num_workers", type=_positive, default=1, metavar="W", help="trials trained at once (1)")
+    add("--num_workers", type=positive, default=1, metavar="W", help="trials trained at once (1)")
     add("--storage", metavar="URL", help="database that several machines share, as postgresql://... (a file in the folder)")
     add("--seed", type=_seed, default=0, help="of the choice of values (0)")
     add("-o", "--output", type=Path, metavar="FOLDER", help="to write to (lightning_logs/NAME_sweep)")
@@ -122,6 +123,11 @@ def _search(trials: "Trials", retries: bool) -> None:
         write_records(trials, command, time.perf_counter() - began)
         print(f"interrupted; to go on:\n  {command}", flush=True)
         raise
+    except ValueError:
+        crew.end()
+        with contextlib.suppress(Exception):  # the storage may be what has failed
+            write_records(trials, command, time.perf_counter() - began)
+        raise
     finally:
         crew.end()
     write_records(trials, command, time.perf_counter() - began)
@@ -149,10 +155,6 @@ def _show(trials: "Trials", undrawn: list[str]) -> None:
         wide.print(f"pictures: {short_path(settings.folder / 'parallel_coordinates.png')}")
         wide.print(f"\nnext:\n  {script('fit.py')} --config {short_path(settings.folder / 'best.yaml')}")
     sys.stdout.flush()
-
-
-def _positive(text: str) -> int:
-    return _at_least(text, 1)
 
 
 def _folds(text: str) -> int:

@@ -69,7 +69,8 @@ class Reporter(Checkpoint):
         if not abs(score) < float("inf"):
             raise ValueError(f"{self.monitor} is {score}")
         self.scores.append(score)
-        is_last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs > 0
+        epochs, steps = trainer.max_epochs or -1, trainer.max_steps
+        is_last = 0 < epochs <= trainer.current_epoch + 1 or 0 < steps <= trainer.global_step
         if self.should_prune(len(self.scores), score) and not is_last:
             self.was_pruned = trainer.should_stop = True
 
