@@ -16,8 +16,7 @@ from lab.reproduce.results import Result, measure, needed, record_of, score_of, 
 from lab.reproduce.runner import Runner
 
 CONFIGS = sorted((PROJECT / "configs" / "experiments").glob("*.yaml"))
-ALL = [*(f"s{i}" for i in (1, 2)), *(f"p{i}" for i in range(1, 6)), "t1", "t2", *(f"d{i}" for i in (1, 3, 4, 5, 6, 7, 8)),
-       *(f"b{i}" for i in range(1, 5)), "n2"]  # fmt: skip
+ALL = [f"{letter}{i + 1}" for letter, num in {"s": 2, "p": 6, "t": 2, "d": 8, "b": 4, "n": 3}.items() for i in range(num)]
 
 
 def _run(folder: Path, accuracy: float, curve: list[float] | None = None, **record: Any) -> Path:
@@ -41,8 +40,9 @@ def _result(
 
 
 def test_every_experiment_that_is_named_has_a_row_and_every_config_is_run_by_one() -> None:
-    experiments = read_catalog().experiments
-    assert {name.split("_")[0] for name in experiments} >= set(ALL)
+    catalog = read_catalog()
+    experiments = catalog.experiments
+    assert {name.split("_")[0] for name in experiments} | set(catalog.elsewhere) == set(ALL)
     assert {experiment.config_file for experiment in experiments.values()} == set(CONFIGS)
 
 
@@ -56,18 +56,16 @@ def test_what_an_experiment_needs_stands_before_it() -> None:
 
 def test_a_group_is_chosen_with_all_that_it_needs_in_the_order_to_run_them() -> None:
     catalog = read_catalog()
-    assert [experiment.name for experiment in catalog.choose(["b4", "s1"])] == [
-        "s1",
-        "b3_batch_norm",
-        "b4",
-        "b4_top_two",
-        "b4_all",
-        "b4_scratch",
-    ]
+    names = [experiment.name for experiment in catalog.choose(["b4_top_two", "s1"])]
+    assert names == ["s1", "b3_batch_norm", "b4", "b4_top_two"]
+    assert {experiment.name for experiment in catalog.choose(["b4"])} >= {"b3", "b3_batch_norm", "b4", "b4_all", "b4_scratch"}
+    assert {experiment.name for experiment in catalog.choose(["d8"])} == {"d6_0", "d6_30", "d8_judge", "d8"}  # for its bar, too
     assert [experiment.name for experiment in catalog.choose(["d6_30"])] == ["d6_30"]
     assert len(catalog.choose([])) == len(catalog.experiments)
     with pytest.raises(ValueError, match="there is no experiment 's3'; did you mean 's"):
         catalog.choose(["s3"])
+    with pytest.raises(ValueError, match=r"n1: .*tests/test_two_layer_net.py"):
+        catalog.choose(["n1"])
 
 
 def test_a_score_is_of_the_test_or_the_last_of_a_curve_or_of_a_file_in_per_cent(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Experiment:
         bar: what must be reached; None for nothing.
         notes: what was wrong in the original, or differs here.
         before, after: commands before and after training.
-        pictures: of the run, as the original showed them.
+        pictures: of the run, as the original showed them, by name, or a path with places.
         fast: options of a run on small data, beside those for all of its data set; fast_score: the score there, if another.
     """
 
@@ -109,7 +109,8 @@ class Experiment:
         """Return what a user types to run it, but for where the data are."""
         config = self.config if "{" in self.config else self.config_file.relative_to(PROJECT).as_posix()
         first = [f"python scripts/{step.command} && " for step in self.before]
-        options = shlex.join(arguments(self.options)).replace("'{", "{").replace("}'", "}")
+        # A place is shown as such, without the quotes that a shell would need for it.
+        options = " ".join(w if re.fullmatch(r"[\w./{}:+-]+", w) else shlex.quote(w) for w in arguments(self.options))
         words = ["python scripts/fit.py --config", config, *([options] if options else [])]
         return "".join(first) + " ".join([*words, *(f"&& python scripts/{step.command}" for step in self.after)])
 

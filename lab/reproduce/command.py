@@ -8,9 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from lab.arguments import Arguments, positive, run_command
 from lab.reproduce.catalog import Catalog, Experiment, read_catalog
 from lab.reproduce.runner import Outcome, Runner
@@ -28,7 +25,7 @@ def _reproduce() -> None:
     catalog = read_catalog()
     chosen = catalog.choose(asked.names)
     if asked.list:
-        _list(chosen)
+        _list(chosen, {} if asked.names else catalog.elsewhere)
         return
     folder = (asked.output or PROJECT / "lightning_logs" / ("reproduce_fast" if asked.fast else "reproduce")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +110,7 @@ def write_tables(
         runs = {seed: run for seed, run in newest.items() if run is not None}
         failed = {seed: reason for (name, seed), reason in failures.items() if name == experiment.name}
         options = {shlex.join(runner.options_of(experiment.name, seed)) for seed in runs} - {""}
-        results[experiment.name] = measure(experiment, runs, failed, runner.fast, sorted(options))
+        results[experiment.name] = measure(experiment, runs, failed, runner.fast, sorted(options), runner.shared(experiment))
     answers = [found for question in catalog.questions if (found := answer(question, results)) is not None]
     facts: dict[str, Any] = {"command": f"python scripts/reproduce.py {shlex.join(sys.argv[1:])}".strip(), "fast": runner.fast}
     record = record_of(results, answers, facts)
@@ -133,8 +130,9 @@ def _seeds(runner: Runner, experiment: Experiment) -> list[int]:
     return sorted(int(path.name.rpartition("_")[2]) for path in found if path.name.rpartition("_")[2].isdigit())
 
 
-def _list(chosen: list[Experiment]) -> None:
-    table = Table("experiment", "what it is", "reported", "command")
+def _list(chosen: list[Experiment], elsewhere: dict[str, str]) -> None:
     for experiment in chosen:
-        table.add_row(experiment.name, experiment.about, experiment.reported, experiment.command())
-    Console(highlight=False, markup=False).print(table)
+        reported = f" (reported: {experiment.reported})" if experiment.reported else ""
+        print(f"{experiment.name}: {experiment.about}{reported}\n    {experiment.command()}")
+    for name, where in elsewhere.items():
+        print(f"{name}: {where}")

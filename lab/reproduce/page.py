@@ -8,6 +8,7 @@ from lab.report.figures import Figure
 from lab.report.page import TEMPLATES, environment_of
 from lab.report.pictures import Embedded, embed
 from lab.report.words import caption
+from lab.reproduce.catalog import PLACE
 from lab.reproduce.markdown import measured, took
 from lab.reproduce.results import Result
 
@@ -34,12 +35,18 @@ def _figures(result: Result, num_runs: int) -> list[Figure]:
     seed, run = next(iter(result.runs.items()))
     wanted: dict[str, bytes | Path] = {}
     for name in result.experiment.pictures:
-        path = run.folder / "pictures" / f"{name}.png"
+        path = _path(name, {"run": run.folder, "shared": result.shared})
         if path.is_file():
-            wanted[name] = path
+            wanted[path.stem] = path
     return [
         _drawn(name, picture, f"{result.experiment.name}, seed {seed}") for name, picture in embed(wanted, num_runs).items()
     ]
+
+
+def _path(name: str, places: dict[str, Path | None]) -> Path:
+    if "{" not in name:
+        return Path(f"{places['run']}/pictures/{name}.png")
+    return Path(PLACE.sub(lambda place: str(places[place[1]]), name))
 
 
 def _curves(entry: dict[str, Any], results: dict[str, Result]) -> list[Figure]:

@@ -25,6 +25,7 @@ class Result:
         values: of each seed, the score in the unit of the table.
         failures: of each seed that has none, why.
         options: with which runs were made, in addition to the experiment's own.
+        shared: the folder of what all seeds share.
     """
 
     experiment: Experiment
@@ -32,6 +33,7 @@ class Result:
     values: dict[int, float]
     failures: dict[int, str]
     options: list[str]
+    shared: Path | None = None
 
     @property
     def interval(self) -> tuple[float, float, float]:
@@ -57,7 +59,12 @@ class Result:
 
 
 def measure(
-    experiment: Experiment, runs: dict[int, Path], failures: dict[int, str], fast: bool, options: Sequence[str] = ()
+    experiment: Experiment,
+    runs: dict[int, Path],
+    failures: dict[int, str],
+    fast: bool,
+    options: Sequence[str] = (),
+    shared: Path | None = None,
 ) -> Result:
     """Read what the runs of an experiment have left, ``fast`` ones or not."""
     found = {seed: read_run(folder) for seed, folder in sorted(runs.items())}
@@ -65,7 +72,7 @@ def measure(
     values = {seed: score_of(run, score) for seed, run in found.items()}
     missing = {seed: f"there is no {score}" for seed, value in values.items() if math.isnan(value)}
     known = {seed: value for seed, value in values.items() if seed not in missing}
-    return Result(experiment, found, known, {**failures, **missing}, list(options))
+    return Result(experiment, found, known, {**failures, **missing}, list(options), shared)
 
 
 def score_of(run: Run, name: str) -> float:
