@@ -153,15 +153,15 @@ class LabCLI(LightningCLI):
             self.run_folder = self._make_run_folder(settings)
         settings["default_root_dir"] = self.run_folder
         settings["logger"] = self._loggers(_as_list(settings["logger"]))
-        settings["callbacks"] = self._callbacks(settings)
-        for switch, kind in CALLBACK_SWITCHES.items():
-            settings[switch] = any(isinstance(callback, kind) for callback in settings["callbacks"])
         try:
+            settings["callbacks"] = self._callbacks(settings)
+            for switch, kind in CALLBACK_SWITCHES.items():
+                settings[switch] = any(isinstance(callback, kind) for callback in settings["callbacks"])
             return Trainer(**settings)
         except Exception as error:
             if is_main_process() and not self.config.resume:  # which must not cost what there was before
                 discard_run_folder(self.run_folder)
-            raise ValueError(f"trainer: {error}") from error
+            raise ValueError(str(error) if str(error).startswith("callbacks.") else f"trainer: {error}") from error
 
     def _loggers(self, own: list[Any]) -> list[Logger]:
         """TensorBoard, CSV and the user's own loggers; none at all where the user said false."""

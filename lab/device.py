@@ -15,4 +15,5 @@ def device_name(device: torch.device) -> str:
     except OSError:
         lines = []
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{named or device.type}, {torch.get_num_threads()} threads"
+    num = torch.get_num_threads()
+    return f"{named or device.type}, {num} thread{'' if num == 1 else 's'}"

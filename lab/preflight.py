@@ -8,7 +8,17 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lab.config_files import Entry
-from lab.models import Family, check_checkpoint, check_learning_rate, check_needs, check_resume, rehearse, take_over, warm_start
+from lab.models import (
+    Family,
+    check_checkpoint,
+    check_frozen,
+    check_learning_rate,
+    check_needs,
+    check_resume,
+    rehearse,
+    take_over,
+    warm_start,
+)
 from lab.runs import is_main_process
 
 FROM = "start from another run by --encoder_from or --weights_from"
@@ -80,6 +90,8 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
     data.prepare_data()
     data.setup("fit")
     check_needs(model, data)
+    if getattr(data, "exclude", None) is not None:
+        print(f"{len(data.splits['train']):,} training images, without those of {data.exclude}")  # type: ignore[attr-defined]
     chooses = config.callbacks.checkpoints or config.callbacks.early_stopping
     by_validation = (config.callbacks.monitor or model.monitor).startswith("val/")
     if chooses and by_validation and "val" in getattr(data, "join", ()) and getattr(data, "folds", None) is None:
@@ -92,6 +104,7 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
         check_checkpoint(config.ckpt_path, model)
         if resuming:
             check_resume(config.ckpt_path, model, config.trainer.max_epochs, in_place=config.resume is not None)
+            check_frozen(config.ckpt_path, model, config.callbacks.freeze or [])
     elif config.weights_from is not None:
         print(take_over(model, data, config.weights_from))
     elif config.encoder_from is not None:

@@ -151,6 +151,9 @@ def test_a_second_stage_on_frozen_weights_says_what_trains_and_stays_frozen_when
     )
     assert all(torch.equal(value, after[name]) for name, value in before.items() if name.startswith("encoder."))
     assert not torch.equal(before["head.weight"], after["head.weight"])
+    thawed = script("fit.py", "--resume", run, "--trainer.max_epochs", "3", "--callbacks.freeze", "null")
+    assert thawed.returncode == 2
+    assert "leave callbacks.freeze as it was, or begin a new run by --weights_from" in thawed.stderr
 
 
 def test_all_weights_can_be_taken_over_but_not_those_of_another_network_or_of_other_classes(
@@ -216,6 +219,13 @@ def test_frozen_parts_stay_frozen_where_a_run_goes_on_in_the_middle_of_an_epoch(
     ]
     assert any(name.endswith("running_var") for name in states[0])
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_a_bound_that_cannot_be_leaves_no_folder(script: Script, tmp_path: Path) -> None:
+    done = script("fit.py", "--config", CLASSIFIER, *TINY, *SMALL_DIGITS, "--callbacks.max_norm", "-1")
+    assert done.returncode == 2
+    assert done.stderr == "error: callbacks.max_norm must be a positive number, not -1.0\n"
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
 
 
 def test_both_encoders_of_a_pseudo_siamese_model_are_bounded() -> None:

@@ -323,7 +323,8 @@ def test_the_script_lists_experiments_and_refuses_what_it_does_not_know(script: 
     for wrong, complaint in (
         (["s9"], "there is no experiment 's9'"),
         (["--seeds", "0"], "must be a whole number above 0, not '0'"),
-        (["--data-root", "nowhere"], "is not a folder; --fast needs no data"),
+        (["--data-root", "nowhere"], "--data-root nowhere is not a folder; --fast needs no data"),
+        (["--table", "-o", "nowhere"], "has no runs to write a table of"),
     ):
         done = script("reproduce.py", *wrong)
         assert done.returncode == 2

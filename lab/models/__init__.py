@@ -1,7 +1,7 @@
 """Model families: what is made of an encoder, and how it is trained and scored."""
 
 from lab.models.base import Family
-from lab.models.checkpoint import check_checkpoint, check_resume, load, read_checkpoint
+from lab.models.checkpoint import check_checkpoint, check_frozen, check_resume, load, read_checkpoint
 from lab.models.classifier import Classifier
 from lab.models.needs import check_needs
 from lab.models.rehearsal import rehearse
@@ -18,6 +18,7 @@ __all__ = [
     "SplitImage",
     "Triplet",
     "check_checkpoint",
+    "check_frozen",
     "check_learning_rate",
     "check_needs",
     "check_resume",

@@ -98,6 +98,28 @@ def check_resume(path: str | os.PathLike[str], model: Family, max_epochs: int | 
             raise ValueError(f"{path} was trained by model.{part} {before}, not by {now}: its state would not fit")
 
 
+def check_frozen(path: str | os.PathLike[str], model: Family, freeze: list[str]) -> None:
+    """Make sure that as much of a model trains as when a checkpoint was written.
+
+    Args:
+        path: the checkpoint.
+        model: before anything of it is frozen.
+        freeze: names of the parts that will be.
+
+    Raises:
+        ValueError: saying how to train more or less of it.
+    """
+    states = read_checkpoint(path).get("optimizer_states") or [{}]
+    before = sum(len(group["params"]) for group in states[0].get("param_groups", ()))
+    under = tuple(f"{part}." for part in freeze)
+    now = sum(p.requires_grad and name not in freeze and not name.startswith(under) for name, p in model.named_parameters())
+    if before and before != now:
+        raise ValueError(
+            f"{path} was trained with {before} tensors that are not frozen, and here are {now}: leave callbacks.freeze as it "
+            f"was, or begin a new run by --weights_from {path}"
+        )
+
+
 def _name_of(class_path: Any) -> Any:
     """Return a class path as the class itself is called, wherever it was imported from."""
     module, _, name = str(class_path).rpartition(".")

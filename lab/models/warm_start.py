@@ -63,7 +63,10 @@ def warm_start(model: Family, path: str | os.PathLike[str]) -> str:
     if not weights <= set(loaded):  # how images are normalised belongs to the weights: all of them, or one's own
         loaded = [name for name in loaded if name not in ("_mean", "_std")]
     if not any(own[name].ndim > 1 for name in loaded if name in weights):
-        raise ValueError(f"encoder_from {path}: none of its {len(stored)} tensors fits the encoder, a {type(encoder).__name__}")
+        other = [n for n in own if n in stored and stored[n].shape != own[n].shape]
+        first = f": {other[0]} is {tuple(stored[other[0]].shape)} there and {tuple(own[other[0]].shape)} here" if other else ""
+        name = type(encoder).__name__
+        raise ValueError(f"encoder_from {path}: none of its {len(stored)} tensors fits the encoder, a {name}{first}")
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(stored[name])

@@ -152,6 +152,7 @@ class Catalog:
             ValueError: if there is none of a name, naming the nearest.
         """
         groups = {name.split("_")[0] for name in self.experiments}
+        names = [name.lower() for name in names]
         for name in names:
             if name in self.elsewhere:
                 raise ValueError(f"{name}: {self.elsewhere[name]}")

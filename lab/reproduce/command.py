@@ -28,14 +28,16 @@ def _reproduce() -> None:
         _list(chosen, {} if asked.names else catalog.elsewhere)
         return
     folder = (asked.output or PROJECT / "lightning_logs" / ("reproduce_fast" if asked.fast else "reproduce")).resolve()
+    if asked.data_root is not None and not asked.data_root.expanduser().is_dir():
+        raise ValueError(f"--data-root {asked.data_root} is not a folder; --fast needs no data")
+    if asked.table and not (folder / "runs").is_dir():
+        raise ValueError(f"{folder} has no runs to write a table of: name another by -o, or leave --table out")
     folder.mkdir(parents=True, exist_ok=True)
-    root = (folder / "data" if asked.fast else asked.data_root.expanduser()).resolve()
+    root = (folder / "data" if asked.fast else (asked.data_root or Path("~/.cache/lab")).expanduser()).resolve()
     if asked.fast:
         from lab.reproduce.small_data import make_pictures
 
         make_pictures(root)
-    elif not root.is_dir():
-        raise ValueError(f"--data-root {root} is not a folder; --fast needs no data")
     runner = Runner(catalog, folder, root, asked.fast, shlex.split(asked.options))
     seeds = range(asked.seeds or (1 if asked.fast else 3))
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which ends what is running too
@@ -43,12 +45,15 @@ def _reproduce() -> None:
     try:
         if not asked.table:
             _run_all(runner, chosen, seeds, asked.again, failures)
+    except (KeyboardInterrupt, SystemExit):
+        print("interrupted; the same command goes on", flush=True)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
         write_tables(catalog, runner, chosen, failures, page=True)
         print(f"table: {folder / 'README.md'}, results.json and index.html beside it")
     if failures:
-        print(f"{len(failures)} not finished; the same command goes on", file=sys.stderr)
+        print(f"{len(failures)} not finished, for the reasons above", file=sys.stderr)
         sys.exit(1)
 
 
@@ -59,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=positive, metavar="N", help="seeds 0 to N - 1 (3; with --fast 1)")
     parser.add_argument("--fast", action="store_true", help="short runs on bundled and generated data, to see that all works")
     parser.add_argument(
-        "--data-root", "--data_root", type=Path, default=Path("~/.cache/lab"), metavar="ROOT", help="the data (~/.cache/lab)"
+        "--data-root", "--data_root", type=Path, metavar="ROOT", help="where the data are, or go to (~/.cache/lab)"
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for runs and table (lightning_logs/reproduce)")
     parser.add_argument("--again", action="store_true", help="run what has finished, too")
@@ -74,6 +79,7 @@ def _run_all(runner: Runner, chosen: list[Experiment], seeds: range, again: bool
     for seed in seeds:
         for experiment in chosen:
             began = time.monotonic()
+            print(f"{experiment.name} seed {seed} ...", flush=True)
             outcome = runner.run(experiment, seed, again)
             if outcome.run is None:
                 failures[experiment.name, seed] = outcome.reason
