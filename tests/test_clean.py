@@ -142,6 +142,7 @@ def test_the_command_that_is_printed_trains_without_the_images_of_the_list(run: 
     assert "is not of these training images" in refused.stderr
 
 
+@pytest.mark.slow
 def test_one_that_is_interrupted_goes_on_and_gives_the_same_tables_byte_for_byte(
     run: Path, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

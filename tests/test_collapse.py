@@ -140,6 +140,7 @@ def test_the_remedy_saves_such_a_run(seed: int, capsys: pytest.CaptureFixture[st
     assert math.isfinite(scores["train/loss"])
 
 
+@pytest.mark.slow
 def test_a_remedy_begins_early_stopping_again_and_is_on_record(script: Script, tmp_path: Path) -> None:
     network = ("--model.encoder", "lab.nets.MLP", "--model.encoder.hidden_sizes", "[128,128]", "--model.scheduler", "null")
     collapsing = ("--model.loss.margin", "0.25", "--model.optimizer.lr", "0.004", "--callbacks.collapse_remedy", "auto")

@@ -317,6 +317,7 @@ def test_a_monitored_score_that_is_not_logged_stops_the_run_before_its_first_epo
     assert not (tmp_path / "runs" / "triplet" / "version_0" / "epochs.log").exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_the_process_with_one_line_and_code_2_and_debug_brings_the_traceback_back(
     script: Script, script_process: Script
 ) -> None:
@@ -358,6 +359,7 @@ def test_later_configs_and_arguments_replace_what_earlier_ones_say(script: Scrip
     assert printed["trainer"]["devices"] == 1  # from the default one
 
 
+@pytest.mark.slow
 def test_runs_are_kept_in_the_project_wherever_they_are_started(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,7 +169,7 @@ COMMON: Any = {"deadline": None, "suppress_health_check": list(HealthCheck), "da
 
 
 @given(data=st.data())
-@settings(max_examples=20, derandomize=True, **COMMON)
+@settings(max_examples=10, derandomize=True, **COMMON)
 def test_an_odd_value_ends_in_one_line_or_is_taken_as_it_is(
     keys: dict[str, list[str]], script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Any
 ) -> None:
@@ -186,7 +186,7 @@ def test_many_odd_values_end_in_one_line_or_are_taken_as_they_are(
 
 
 @given(text=st.one_of(st.text(max_size=60), st.binary(max_size=60)))
-@settings(max_examples=20, derandomize=True, **COMMON)
+@settings(max_examples=10, derandomize=True, **COMMON)
 def test_any_file_at_all_given_as_a_config_ends_in_one_line_or_sets_nothing(
     script: Script, tmp_path: Path, text: str | bytes
 ) -> None:

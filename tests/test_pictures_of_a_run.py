@@ -126,6 +126,7 @@ def test_a_picture_that_cannot_be_drawn_costs_the_run_nothing_and_is_named(
     assert {path.stem for path in tmp_path.iterdir()} == {"sample_batch", "learning_curves"}
 
 
+@pytest.mark.slow
 def test_drawing_leaves_the_run_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawn, "NUM_EMBEDDED", 30)
 

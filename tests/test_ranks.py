@@ -82,7 +82,8 @@ def test_a_loss_that_is_nan_in_one_process_stops_all_and_the_images_of_that_one_
     assert len(stopped["record"]["indices"]) == 12
 
 
-@pytest.mark.parametrize("compared", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("compared", [False, True])
 def test_a_run_that_lightning_starts_on_two_devices_goes_on_there(
     script_process: Script, tmp_path: Path, compared: bool
 ) -> None:
@@ -115,7 +116,8 @@ def test_that_another_process_has_ended_is_said_in_words_and_only_where_there_ar
     assert _words(RuntimeError("shapes do not fit"), 2) == "RuntimeError: shapes do not fit"
 
 
-@pytest.mark.parametrize("name", ["triplet", pytest.param("siamese", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["triplet", "siamese"])
 def test_torchrun_trains_tests_and_writes_one_run_and_says_the_global_batch_once(tmp_path: Path, name: str) -> None:
     project = TESTS.parent
     small = ["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--trainer.max_epochs", "5",

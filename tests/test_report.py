@@ -239,6 +239,7 @@ def test_no_run_is_the_best_where_they_were_tested_on_different_images(tmp_path:
     assert "tested on different images" in page
 
 
+@pytest.mark.slow
 def test_no_run_is_the_best_where_the_same_images_were_asked_differently(tmp_path: Path) -> None:
     scores = {"test/one_shot_accuracy": 0.9}
     easy = made_run(tmp_path / "a" / "version_0", scores={"test/one_shot_accuracy": 0.95}, asked={"num_ways": 5})

@@ -332,6 +332,7 @@ def test_the_script_lists_experiments_and_refuses_what_it_does_not_know(script: 
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_short_run_of_an_experiment_by_the_script_leaves_a_table_and_a_page(script: Script, tmp_path: Path) -> None:
     done = script("reproduce.py", "s1", "--fast", "-o", "out", "--options", " ".join([*QUICK, "--trainer.max_epochs", "1"]))
     assert done.returncode == 0, done.stderr

@@ -100,14 +100,14 @@ def _assert_same(run: Path, other: Path) -> None:
     ("name", "kind", "step"),
     [
         ("classifier", "SIGTERM", 22),  # in the middle of the second epoch
-        ("siamese", "SIGTERM", 22),
+        pytest.param("siamese", "SIGTERM", 22, marks=pytest.mark.slow),
         ("triplet", "SIGTERM", 22),
-        ("split_image", "SIGTERM", 22),
+        pytest.param("split_image", "SIGTERM", 22, marks=pytest.mark.slow),
         pytest.param("split_image", "SIGTERM", 34, marks=pytest.mark.slow),  # with the last step of an epoch
         pytest.param("classifier", "SIGTERM", 1, marks=pytest.mark.slow),
         pytest.param("classifier", "SIGTERM", 20, marks=pytest.mark.slow),  # a step whose loss is logged
         ("triplet", "exception", 35),
-        ("classifier", "exception", 68),  # with the last step of all
+        pytest.param("classifier", "exception", 68, marks=pytest.mark.slow),  # with the last step of all
     ],
 )
 def test_a_run_that_was_interrupted_goes_on_as_if_it_never_had_been(
@@ -152,6 +152,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_never_had_been(
     _assert_same(run, uninterrupted["triplet"])
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_best_epoch_where_that_is_asked_for(
     uninterrupted: dict[str, Path], script: Script, tmp_path: Path
 ) -> None:
@@ -379,7 +380,7 @@ def test_a_full_disk_ends_a_run_with_the_reason_and_leaves_the_earlier_checkpoin
 @pytest.mark.parametrize(
     ("number", "later"),
     [
-        (1, 7),  # with a soft margin
+        pytest.param(1, 7, marks=pytest.mark.slow),  # with a soft margin
         pytest.param(0, 7, marks=pytest.mark.slow),  # with all triplets for an epoch
         pytest.param(0, 30, marks=pytest.mark.slow),  # with the hard ones again
     ],

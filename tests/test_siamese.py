@@ -177,7 +177,9 @@ def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], says: str) ->
         {"head": "cosine", "loss": ContrastiveLoss(margin=0.5)},
         {"head": "logistic"},
         {"loss": nn.BCEWithLogitsLoss(), "head": "logistic"},
-        {"other_encoder": ConvNet((1, 14, 28), width=8, embedding_size=16), "views": "upper_lower"},
+        pytest.param(
+            {"other_encoder": ConvNet((1, 14, 28), width=8, embedding_size=16), "views": "upper_lower"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_training_tells_pairs_of_synthetic_patterns_apart_and_the_checkpoint_keeps_the_threshold(

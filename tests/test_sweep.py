@@ -59,6 +59,7 @@ def test_a_sweep_leaves_a_table_the_best_config_facts_and_pictures_and_says_what
     assert rows(out) == table
 
 
+@pytest.mark.slow
 def test_trials_that_have_failed_are_tried_again_with_their_values_where_that_is_asked_for(
     script: Script, tmp_path: Path
 ) -> None:

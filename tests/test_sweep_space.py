@@ -101,7 +101,7 @@ def test_what_is_wrong_in_a_space_is_said_with_its_place(tmp_path: Path, text: s
             "model.encoder: {choices: [lab.nets.MLP, lab.nets.ConvNet]}\nmodel.encoder.dropout: {choices: [0.1]}",
             (),
             "unknown key model.encoder.dropout: lab.nets.ConvNet has no 'dropout'; it has depth, embedding_size, "
-            "image_shape, width (space.yaml:2)",
+            "image_shape, later_width, width (space.yaml:2)",
         ),
         (
             "model: {choices: [lab.models.Classifier, lab.models.Siamese]}",
@@ -125,7 +125,7 @@ def test_what_is_wrong_in_a_space_is_said_with_its_place(tmp_path: Path, text: s
         (LR, ("--num_folds", "3", "--data.folds.num", "2"), "data.folds is set by --num_folds: leave it out of the config"),
         (LR, ("--trainer.devices", "2"), "trainer.devices 2: each trial is trained on one device"),
         (LR, ("--callbacks.monitor", "test/accuracy"), "callbacks.monitor test/accuracy: test images are not searched by"),
-        (LR, ("--num_workers", "0"), "argument --num_workers: must be a whole number of 1 or more, not '0'"),
+        (LR, ("--num_workers", "0"), "argument --num_workers: must be a whole number above 0, not '0'"),
     ],
 )
 def test_what_is_wrong_with_a_sweep_is_said_in_one_line_before_there_is_a_folder(
