@@ -300,6 +300,18 @@ questions: []
     assert "FileNotFoundError" in failed.reason
 
 
+def test_a_comment_in_a_config_makes_no_other_experiment_of_it_but_a_value_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_catalog: Catalog
+) -> None:
+    monkeypatch.setattr(catalog_module, "CONFIGS", tmp_path)
+    monkeypatch.setattr(catalog_module, "PROJECT", tmp_path)
+    experiment, digests = small_catalog.experiments["s1"], []
+    for text in ("trainer: {max_epochs: 1}", "# measured\ntrainer: {max_epochs: 1}", "trainer: {max_epochs: 2}"):
+        (tmp_path / "s1.yaml").write_text(text)
+        digests.append(small_catalog.digest(experiment))
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_full_runs_are_told_where_the_data_are(tmp_path: Path, small_catalog: Catalog) -> None:
     run = _runner(tmp_path, small_catalog, fast=False).run(small_catalog.experiments["s1"], 0).run
     assert run is not None

@@ -173,7 +173,8 @@ class Catalog:
         asked = [experiment.command(), *(step.command for step in (*experiment.before, *experiment.after))]
         needed = [self.digest(self.experiments[name]) for name in experiment.needs]
         named = [PROJECT / word for step in experiment.before for word in step.command.split() if word.endswith(".yaml")]
-        files = [path.read_text(encoding="utf-8") for path in dict.fromkeys([experiment.config_file, *named]) if path.is_file()]
+        paths = [path for path in dict.fromkeys([experiment.config_file, *named]) if path.is_file()]
+        files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]  # without comments, such as figures
         content = json.dumps([asked, *files, needed])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
