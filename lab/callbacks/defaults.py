@@ -1,14 +1,12 @@
 """The callbacks of every run, each of which can be switched off by its name."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import (
-    EarlyStopping,
-    LearningRateMonitor,
-)
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 
 from lab.callbacks.board import Board
 from lab.callbacks.collapse import CollapseGuard
@@ -76,35 +74,26 @@ def default_callbacks(
         board: show TensorBoard the configuration, the graph, the embedding of test images and all settings with the scores.
     """
     monitor = monitor or "val/loss"
-    best_is = direction(monitor, mode)
-    terminal = sys.stdout.isatty()
-    chosen: list[Callback] = [MonitorCheck(monitor)] if early_stopping or checkpoints else []
-    if finite_loss:
-        chosen.append(FiniteLoss(run_folder, save_every_n_steps))
-    if collapse_guard:
-        chosen.append(CollapseGuard(collapse_remedy))
-    if freeze:
-        chosen.append(Freeze(freeze))
-    if max_norm is not None:
-        chosen.append(MaxNorm(max_norm, max_norm_weights))
-    if early_stopping:
-        chosen.append(EarlyStopping(monitor, mode=best_is, patience=patience, strict=False))
-    if epoch_log:
-        chosen.append(EpochLog(run_folder and run_folder / "epochs.log", echo=not terminal))
-    if step_loss:
-        chosen.append(StepLoss())
-    if learning_rate and run_folder is not None:
-        chosen.append(LearningRateMonitor())
-    if model_summary:
-        chosen.append(ModelTable(max_depth=2))
-    if progress_bar and terminal:
-        chosen.append(RunProgressBar())
-    if pictures and run_folder is not None:
-        chosen.append(Pictures(run_folder / "pictures", picture_classes))
-    if board and run_folder is not None:
-        chosen.append(Board(run_folder / "config.yaml"))
-    if checkpoints and run_folder is not None:
-        folder = run_folder / "checkpoints"
-        chosen.append(Best(folder, "best", monitor, mode=best_is, enable_version_counter=False))
-        chosen.append(Keeper(folder, save_every_n_steps))
-    return chosen
+    best_is, terminal, writes = direction(monitor, mode), sys.stdout.isatty(), run_folder is not None
+    folder = run_folder or Path()
+    chosen: tuple[tuple[bool, Callable[[], Callback]], ...] = (
+        (early_stopping or checkpoints, lambda: MonitorCheck(monitor)),
+        (finite_loss, lambda: FiniteLoss(run_folder, save_every_n_steps)),
+        (collapse_guard, lambda: CollapseGuard(collapse_remedy)),
+        (bool(freeze), lambda: Freeze(freeze or [])),
+        (max_norm is not None, lambda: MaxNorm(max_norm or 0.0, max_norm_weights)),
+        (early_stopping, lambda: EarlyStopping(monitor, mode=best_is, patience=patience, strict=False)),
+        (epoch_log, lambda: EpochLog(run_folder and run_folder / "epochs.log", echo=not terminal)),
+        (step_loss, StepLoss),
+        (learning_rate and writes, LearningRateMonitor),
+        (model_summary, lambda: ModelTable(max_depth=2)),
+        (progress_bar and terminal, RunProgressBar),
+        (pictures and writes, lambda: Pictures(folder / "pictures", picture_classes)),
+        (board and writes, lambda: Board(folder / "config.yaml")),
+        (
+            checkpoints and writes,
+            lambda: Best(folder / "checkpoints", "best", monitor, mode=best_is, enable_version_counter=False),
+        ),
+        (checkpoints and writes, lambda: Keeper(folder / "checkpoints", save_every_n_steps)),
+    )
+    return [make() for wanted, make in chosen if wanted]

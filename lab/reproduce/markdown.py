@@ -29,7 +29,8 @@ def _about(record: dict[str, Any]) -> list[str]:
         f"Written by `{record['command']}`. {how}".strip(),
         "",
         "Scores are in %, of test images unless said otherwise: the mean over seeds and its 95 % t-interval. Thresholds, "
-        "epochs and hyperparameters come from validation images. In a command, {b3} is the folder of the run of b3 with the "
+        "epochs and hyperparameters come from validation images. Seconds are those that training took beside whatever else the "
+        "machine did. In a command, {b3} is the folder of the run of b3 with the "
         "same seed.",
     ]
 

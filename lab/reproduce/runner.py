@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from lab.reproduce.catalog import PLACE, Catalog, Command, Experiment, arguments
 from lab.run_list import is_alive, read_record
-from lab.runs import PROJECT, is_main_process, write_json
+from lab.runs import PROJECT, write_json
 
 ASKED = "asked.json"
 
@@ -162,7 +162,6 @@ class Runner:
 
     def _execute(self, command: list[str], output: IO[str]) -> str:
         """Execute a script, its words going to a log; return why it failed, or nothing."""
-        assert is_main_process()
         output.write(f"$ python {shlex.join(command)}\n")
         output.flush()
         began = output.tell()
