@@ -1,10 +1,11 @@
 """A command line of few options, whose mistakes end it with one line and exit code 2, as those of fit.py do."""
 
 import argparse
+import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 
@@ -38,6 +39,17 @@ def run_command(command: Callable[[], None], user_errors: tuple[type[Exception],
             raise
         print(f"error: {printable(_in_one_line(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextlib.contextmanager
+def called_with(arguments: Sequence[str]) -> Iterator[None]:
+    """Let what reads the command line of this process, as ``LabCLI`` does, find these arguments."""
+    before = sys.argv
+    sys.argv = [before[0], *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def positive(text: str) -> int:

@@ -15,9 +15,9 @@ from lab.models import (
     check_learning_rate,
     check_needs,
     check_resume,
+    load_encoder_from,
+    load_weights_from,
     rehearse,
-    take_over,
-    warm_start,
 )
 from lab.runs import is_main_process
 
@@ -84,7 +84,7 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
     """
     if not is_main_process():  # which finds what is wrong; and the data may not be prepared yet
         if config.weights_from is not None and config.ckpt_path is None:
-            take_over(model, data, config.weights_from)
+            load_weights_from(model, data, config.weights_from)
         rehearse(model, (torch.zeros(8, *data.image_shape), torch.arange(8) % 2))  # type: ignore[attr-defined]
         return
     data.prepare_data()
@@ -106,9 +106,9 @@ def check_parts(model: Family, data: LightningDataModule, config: Any, resuming:
             check_resume(config.ckpt_path, model, config.trainer.max_epochs, in_place=config.resume is not None)
             check_frozen(config.ckpt_path, model, config.callbacks.freeze or [])
     elif config.weights_from is not None:
-        print(take_over(model, data, config.weights_from))
+        print(load_weights_from(model, data, config.weights_from))
     elif config.encoder_from is not None:
-        print(warm_start(model, config.encoder_from))  # whose weights all processes begin with
+        print(load_encoder_from(model, config.encoder_from))  # whose weights all processes begin with
     elif config.callbacks.freeze:
         print(f"WARNING: callbacks.freeze keeps weights that nothing has trained: {FROM}")
 

@@ -12,7 +12,7 @@ from lab.callbacks import Freeze, MaxNorm
 from lab.callbacks.freeze import what_trains
 from lab.callbacks.max_norm import bounded
 from lab.data import Synthetic
-from lab.models import Classifier, Siamese, take_over
+from lab.models import Classifier, Siamese, load_weights_from
 from lab.nets import MLP, ConvNet
 
 CLASSIFIER = str(PROJECT / "configs" / "classifier.yaml")
@@ -187,12 +187,12 @@ def test_weights_bring_the_normalization_that_they_were_trained_with(tmp_path: P
     trainer.save_checkpoint(tmp_path / "first.ckpt")
     before = trainer.datamodule.mean  # type: ignore[attr-defined]
     data = Synthetic(num_train_images=200, batch_size=20, noise=0.5)
-    take_over(Classifier(MLP(hidden_sizes=[4]), 10), data, tmp_path / "first.ckpt")
+    load_weights_from(Classifier(MLP(hidden_sizes=[4]), 10), data, tmp_path / "first.ckpt")
     data.setup()
     assert torch.equal(data.mean, before)
     others = Synthetic(num_classes_made=12, classes=[f"pattern {i}" for i in range(2, 12)])
     with pytest.raises(ValueError, match="the checkpoint was trained on the classes"):
-        take_over(Classifier(MLP(hidden_sizes=[4]), 10), others, tmp_path / "first.ckpt")
+        load_weights_from(Classifier(MLP(hidden_sizes=[4]), 10), others, tmp_path / "first.ckpt")
 
 
 def test_frozen_parts_stay_frozen_where_a_run_goes_on_in_the_middle_of_an_epoch(script: Script, tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_ticks_stand_where_their_values_are_drawn() -> None:
     assert len(_ticks(axes, 0)) > 2
 
 
+def test_the_ends_of_an_axis_are_labelled_and_no_tick_meets_them() -> None:
+    columns: dict[str, list[float]] = {"lr": [0.00031234, 0.0021, 0.0193], "size": [12345, 200, 700]}
+    figure = plots.parallel_coordinates(columns, [0.1, 0.5, 0.9871234], "val/auc", [True] * 3, logarithmic=["lr"])
+    for place, (low, high) in enumerate([("0.000312", "0.0193"), ("200", "12345"), ("0.1", "0.987")]):
+        ticks = _ticks(figure.axes[0], place)
+        assert (ticks[low], ticks[high]) == (0, 1)
+        assert np.diff(sorted(ticks.values())).min() > 0.05
+
+
 @pytest.mark.parametrize(("highest", "best"), [(True, 0.9), (False, 0.5)])
 def test_the_best_trial_lies_on_top_with_a_black_edge_and_good_ones_are_bright(highest: bool, best: float) -> None:
     figure = _figure(highest_is_best=highest)

@@ -1,8 +1,5 @@
 """The judge: a model that is trained on all training images but a fold, and says what the images of that fold are."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from jsonargparse import Namespace
 from torch import Tensor
 
 from lab.apply.trained import Trained
+from lab.arguments import called_with
 from lab.clean.command import ALWAYS
 from lab.cli import FROM_DATA, LabCLI
 from lab.config_files import read_config
@@ -83,16 +81,8 @@ def _check_training(trainer: Namespace, scheduler: Any) -> None:
         raise ValueError("model.scheduler ReduceLROnPlateau has no validation scores to wait for: say --model.scheduler null")
 
 
-@contextlib.contextmanager
-def command_line(config: Path, options: list[str]) -> Iterator[None]:
-    """Let a ``LabCLI`` read a config and options, whatever this process was started with."""
-    before = sys.argv
-    always = [part for key, value in ALWAYS.items() for part in (f"--{key}", value)]
-    sys.argv = [before[0], "--config", str(config), *options, *always]
-    try:
-        yield
-    finally:
-        sys.argv = before
+def _arguments(config: Path, options: list[str]) -> list[str]:
+    return ["--config", str(config), *options, *(part for key, value in ALWAYS.items() for part in (f"--{key}", value))]
 
 
 def data_of(run: Path, options: list[str], trusted: list[str]) -> ImageDataModule:
@@ -106,7 +96,7 @@ def data_of(run: Path, options: list[str], trusted: list[str]) -> ImageDataModul
         options: where the data are, if that has changed.
         trusted: modules whose classes it may name, beside known ones.
     """
-    with command_line(run / "config.yaml", options):
+    with called_with(_arguments(run / "config.yaml", options)):
         data = JudgeCLI(trusted).datamodule
     if not isinstance(data, ImageDataModule):
         raise ValueError(f"{type(data).__name__} has no splits as an ImageDataModule of lab.data has them")
@@ -149,7 +139,7 @@ def judge(config: Path, options: list[str], trusted: list[str], turn: Folds) -> 
     Raises:
         ValueError: if something is wrong with the config, or its model gives no probabilities of classes.
     """
-    with command_line(config, options):
+    with called_with(_arguments(config, options)):
         cli = JudgeCLI(trusted, turn)
     if not isinstance(cli.model.metrics, ClassificationMetrics):
         raise ValueError(

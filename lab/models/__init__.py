@@ -8,8 +8,8 @@ from lab.models.rehearsal import rehearse
 from lab.models.schedule import check_learning_rate
 from lab.models.siamese import Siamese
 from lab.models.split_image import SplitImage
+from lab.models.start import load_encoder_from, load_weights_from
 from lab.models.triplet import Triplet
-from lab.models.warm_start import take_over, warm_start
 
 __all__ = [
     "Classifier",
@@ -23,8 +23,8 @@ __all__ = [
     "check_needs",
     "check_resume",
     "load",
+    "load_encoder_from",
+    "load_weights_from",
     "read_checkpoint",
     "rehearse",
-    "take_over",
-    "warm_start",
 ]

@@ -31,6 +31,7 @@ from lab.plots.style import (
 
 BETWEEN, WIDEST = 1.35, 1.0  # inches between two axes, and of a tick's text
 MAX_COLUMNS, MAX_CHOICES = 10, 12
+NEAR = 0.06  # ticks less than this from an end of an axis would meet its label
 Places = npt.NDArray[np.float64]
 Ticks = list[tuple[float, str]]
 
@@ -126,9 +127,15 @@ def _places(values: Sequence[Any], logarithmic: bool) -> tuple[Places, Ticks]:
         whole = all(isinstance(value, int) for value in values)
         found = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
         ticks = [float(tick) for tick in found if low - 1e-12 <= tick <= high + 1e-12]
-    return (scale(numbers) - start) / (end - start), [
-        ((float(scale(tick)) - start) / (end - start), f"{tick:.6g}") for tick in ticks
-    ]
+    marks = [((float(scale(tick)) - start) / (end - start), f"{tick:.6g}") for tick in ticks]
+    within = [mark for mark in marks if NEAR < mark[0] < 1 - NEAR]
+    return (scale(numbers) - start) / (end - start), [(0.0, _short(low)), *within, (1.0, _short(high))]
+
+
+def _short(number: float) -> str:
+    """Return a number in full if that is short, else to three digits."""
+    full = f"{number:.6g}"
+    return full if len(full) <= 6 else f"{number:.3g}"
 
 
 def _places_of_choices(values: Sequence[str]) -> tuple[Places, Ticks]:

@@ -7,13 +7,14 @@ from typing import Any
 import yaml
 from jsonargparse._util import import_object
 
+from lab.arguments import called_with
 from lab.callbacks import direction
 from lab.cli import LabCLI
 from lab.configuration import PLACES_OF_DATA
 from lab.options import devices_of_torchrun
 from lab.preflight import check_parts
 from lab.runs import PROJECT
-from lab.sweep.settings import RESERVED, Settings, command_line, digest
+from lab.sweep.settings import RESERVED, Settings, digest
 from lab.sweep.space import Parameter, place_of
 
 MOST_MADE = 20  # times that data and model are made before the search
@@ -38,7 +39,7 @@ class MadeOnly(LabCLI):
 
 def read(arguments: list[str]) -> ReadOnly:
     """Read a command line of fit.py."""
-    with command_line(arguments):
+    with called_with(arguments):
         return ReadOnly()
 
 
@@ -116,7 +117,7 @@ def _read_only(settings: Settings, values: dict[str, Any]) -> LabCLI:
 
 def _make(settings: Settings, values: dict[str, Any]) -> LabCLI:
     folds = ["--data.folds.num", str(settings.num_folds), "--data.folds.held_out", "0"] if settings.num_folds else []
-    with command_line([*settings.with_values(values), *folds]):
+    with called_with([*settings.with_values(values), *folds]):
         return MadeOnly()
 
 

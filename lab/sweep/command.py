@@ -131,12 +131,12 @@ def _search(trials: "Trials", retries: bool) -> None:
     finally:
         crew.end()
     write_records(trials, command, time.perf_counter() - began)
-    _show(trials, write_pictures(trials))
+    _show(trials, *write_pictures(trials))
     if not ranked(trials.all(), trials.settings):
         raise ValueError(f"no trial was completed; {short_path(trials.settings.folder / 'trials.csv')} has the reasons")
 
 
-def _show(trials: "Trials", undrawn: list[str]) -> None:
+def _show(trials: "Trials", pictures: list[Path], undrawn: list[str]) -> None:
     from lab.sweep.words import counted, ranked, std_of, table_of
 
     settings, every = trials.settings, trials.all()
@@ -152,7 +152,7 @@ def _show(trials: "Trials", undrawn: list[str]) -> None:
         for one in settings.space:
             wide.print(f"  {one.key}: {one.text(best.params[one.key])}")
         wide.print(f"trials:   {short_path(settings.folder / 'trials.csv')}")
-        wide.print(f"pictures: {short_path(settings.folder / 'parallel_coordinates.png')}")
+        wide.print(f"pictures: {' '.join(short_path(path) for path in pictures)}")
         wide.print(f"\nnext:\n  {script('fit.py')} --config {short_path(settings.folder / 'best.yaml')}")
     sys.stdout.flush()
 

@@ -43,13 +43,13 @@ def write_best(every: list[FrozenTrial], settings: Settings, command: str) -> No
         unfinished.write_text(head + text, encoding="utf-8")
 
 
-def write_pictures(trials: Trials) -> list[str]:
-    """Draw the trials and what their values matter, and return what could not be drawn, and why."""
+def write_pictures(trials: Trials) -> tuple[list[Path], list[str]]:
+    """Draw the trials and what their values matter; return the files, and what could not be drawn, and why."""
     settings, every, names = trials.settings, trials.all(), trials.settings.short_names()
     ended = [trial for trial in every if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     drawn = [trial for trial in ended if trial.user_attrs.get("value") is not None]
     if not drawn:
-        return ["parallel_coordinates.png and importance.png are not drawn: no trial has a score"]
+        return [], ["parallel_coordinates.png and importance.png are not drawn: no trial has a score"]
     columns = {}
     for one in settings.space:
         values = [trial.params[one.key] for trial in drawn]
@@ -63,15 +63,16 @@ def write_pictures(trials: Trials) -> list[str]:
         highest_is_best=settings.mode == "max",
         num_failed=counts_of(every)["failed"],
     )
-    _write(settings.folder / "parallel_coordinates.png", png_bytes(figure))
+    lines, bars = settings.folder / "parallel_coordinates.png", settings.folder / "importance.png"
+    _write(lines, png_bytes(figure))
     shares, why_not = _importances(trials)
     if why_not:
-        (settings.folder / "importance.png").unlink(missing_ok=True)  # one that was drawn of other trials
-        return [f"importance.png is not drawn: {why_not}"]
+        bars.unlink(missing_ok=True)  # one that was drawn of other trials
+        return [lines], [f"importance.png is not drawn: {why_not}"]
     num = len(ranked(every, settings))
     figure = importances({names[key]: share for key, share in shares.items()}, settings.monitor, num)
-    _write(settings.folder / "importance.png", png_bytes(figure))
-    return []
+    _write(bars, png_bytes(figure))
+    return [lines, bars], []
 
 
 def _importances(trials: Trials) -> tuple[dict[str, float], str]:

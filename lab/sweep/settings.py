@@ -1,11 +1,9 @@
 """What a sweep is, as its worker processes are told of it, and the command lines of its runs."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,17 +98,6 @@ class Settings:
 def digest(text: str) -> str:
     """Return a short text that differs where texts differ."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Let what reads the command line of this process find these arguments."""
-    before = sys.argv
-    sys.argv = [before[0], *arguments]
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 def _short(key: str, keys: Sequence[str]) -> str:

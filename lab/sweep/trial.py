@@ -14,11 +14,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from optuna.trial import TrialState
 
+from lab.arguments import called_with
 from lab.cli import LabCLI
 from lab.commands import USER_ERRORS
 from lab.runs import note_state, write_traceback
 from lab.sweep.sampling import suggest
-from lab.sweep.settings import Settings, command_line
+from lab.sweep.settings import Settings
 from lab.sweep.study import Trials
 
 
@@ -109,7 +110,7 @@ def _run(trial: optuna.Trial, settings: Settings, arguments: list[str], outcome:
         return trial.should_prune()
 
     reporter = Reporter(settings.monitor, should_prune)
-    with command_line(arguments):
+    with called_with(arguments):
         cli = LabCLI()
         note_state(cli.run_folder, "running")
         try:

@@ -10,7 +10,7 @@ from lab.models.checkpoint import check_checkpoint, read_checkpoint
 from lab.models.needs import check_class_names
 
 
-def take_over(model: Family, data: Any, path: str | os.PathLike[str]) -> str:
+def load_weights_from(model: Family, data: Any, path: str | os.PathLike[str]) -> str:
     """Copy all weights of a checkpoint into a model, and let the data prepare images as those that they were trained on.
 
     Args:
@@ -36,7 +36,7 @@ def take_over(model: Family, data: Any, path: str | os.PathLike[str]) -> str:
     return f"{type(model).__name__}: {len(weights)} tensors loaded from {path}, and how images are normalised"
 
 
-def warm_start(model: Family, path: str | os.PathLike[str]) -> str:
+def load_encoder_from(model: Family, path: str | os.PathLike[str]) -> str:
     """Copy the weights of a checkpoint's encoder into that of a model, as far as names and shapes agree.
 
     Args:
