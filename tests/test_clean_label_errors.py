@@ -10,6 +10,7 @@ from lab.metrics.label_errors import (
     class_thresholds,
     confident_classes,
     detection_scores,
+    estimated_num_wrong,
     label_losses,
     ranking,
     suspected,
@@ -27,14 +28,14 @@ def _judged(num: int, num_classes: int, seed: int, missing: int | None = None) -
     return weights / weights.sum(1, keepdim=True), labels
 
 
-def _by_hand(probabilities: list[list[float]], labels: list[int]) -> tuple[list[float], list[int], list[bool]]:
-    """The thresholds, the class that each image is counted as and which are suspected, one image after the other."""
+def _by_hand(probabilities: list[list[float]], labels: list[int]) -> tuple[list[float], list[int], float]:
+    """The thresholds, the class that each image is counted as and the estimated wrong labels, one image after the other."""
     num_classes = len(probabilities[0])
     thresholds = []
     for j in range(num_classes):
         own = [row[j] for row, label in zip(probabilities, labels, strict=True) if label == j]
         thresholds.append(math.fsum(own) / len(own) if own else math.inf)
-    counted, wrong = [], []
+    counted = []
     for row, label in zip(probabilities, labels, strict=True):
         best = -1
         for j in range(num_classes):
@@ -43,23 +44,46 @@ def _by_hand(probabilities: list[list[float]], labels: list[int]) -> tuple[list[
             if best < 0 or row[j] > row[best] or (row[j] == row[best] and j == label):
                 best = j
         counted.append(best)
-        wrong.append(best not in (-1, label))
-    return thresholds, counted, wrong
+    num_wrong = 0.0
+    for i in range(num_classes):
+        row_of_joint = [best for best, label in zip(counted, labels, strict=True) if label == i and best >= 0]
+        if row_of_joint:
+            num_wrong += labels.count(i) * sum(best != i for best in row_of_joint) / len(row_of_joint)
+    return thresholds, counted, num_wrong
 
 
 @pytest.mark.parametrize("missing", [None, 2])
 @pytest.mark.parametrize("seed", range(5))
 def test_confident_learning_is_what_a_plain_loop_finds(seed: int, missing: int | None) -> None:
     probabilities, labels = _judged(200, 4, seed, missing)
-    thresholds, counted, wrong = _by_hand(probabilities.tolist(), labels.tolist())
+    thresholds, counted, num_wrong = _by_hand(probabilities.tolist(), labels.tolist())
     assert class_thresholds(probabilities, labels).tolist() == pytest.approx(thresholds)
     assert confident_classes(probabilities, labels).tolist() == counted
+    assert estimated_num_wrong(probabilities, labels) == round(num_wrong)
+    assert 0 < num_wrong < 200 and -1 in counted
+    rows = probabilities.tolist()
+    doubted = [i for i, label in enumerate(labels.tolist()) if rows[i][label] < max(rows[i])]
+    doubted.sort(key=lambda i: rows[i][int(labels[i])])
     flags, suggested = suspected(probabilities, labels)
-    assert flags.tolist() == wrong
-    assert 0 < sum(wrong) < 200 and -1 in counted
-    assert all(found == best for found, best in zip(suggested.tolist(), counted, strict=True) if best >= 0)
-    others = [place for place, best in enumerate(counted) if best < 0]
-    assert torch.equal(suggested[others], probabilities[others].argmax(1))
+    assert flags.nonzero().flatten().tolist() == sorted(doubted[: round(num_wrong)])
+    assert all(suggested[i] == (rows[i].index(max(rows[i])) if i in doubted else labels[i]) for i in range(200))
+
+
+def test_as_many_are_suspected_as_are_wrong_and_no_image_whose_label_is_most_probable() -> None:
+    """Of ten images each, 4 of the first class and 2 of the second are of another, which the judge knows but for one."""
+    labels = torch.arange(3).repeat_interleave(10)
+    true = labels.clone()
+    true[[0, 1, 2, 3]], true[[10, 11]] = 2, 0
+    probabilities = torch.full((30, 3), 0.05, dtype=torch.float64)
+    probabilities[torch.arange(30), true] = 0.9
+    assert estimated_num_wrong(probabilities, labels) == 6
+    assert torch.equal(suspected(probabilities, labels)[0], labels != true)
+    probabilities[0] = torch.tensor([0.4, 0.35, 0.25])  # not sure enough to be counted, and most probably what it is labelled
+    assert confident_classes(probabilities, labels)[0] == -1
+    assert estimated_num_wrong(probabilities, labels) == 5  # 10 x 3 of 9, and 2
+    flags, suggested = suspected(probabilities, labels)
+    assert flags.nonzero().flatten().tolist() == [1, 2, 3, 10, 11]
+    assert suggested[0] == 0
 
 
 def test_other_orders_of_the_images_and_of_the_classes_suspect_the_same_images() -> None:
@@ -89,12 +113,13 @@ def test_images_that_are_all_as_probable_as_their_mean_are_confident(probability
     assert (confident_classes(probabilities, torch.zeros(7, dtype=torch.int64)) == 0).all()
 
 
-def test_a_class_that_no_image_is_labelled_as_is_suggested_for_none_by_confident_learning() -> None:
+def test_no_image_is_counted_as_a_class_that_no_image_is_labelled_as() -> None:
     probabilities = torch.tensor([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1]], dtype=torch.float64)
     labels = torch.tensor([0, 0, 1])
     assert class_thresholds(probabilities, labels)[2] == torch.inf
-    flags, _ = suspected(probabilities, labels)
-    assert not flags.any()
+    assert 2 not in confident_classes(probabilities, labels)
+    assert estimated_num_wrong(probabilities, labels) == 0
+    assert not suspected(probabilities, labels)[0].any()
 
 
 def test_an_image_is_suspected_whose_label_is_less_probable_than_usual_and_another_class_more() -> None:

@@ -63,7 +63,9 @@ def _parser() -> Arguments:
     parser.add_argument("--num_folds", type=_folds, default=5, metavar="K", help="parts of the training images (5)")
     parser.add_argument("--judge", type=Path, metavar="CONFIG", help="config, or run, whose model judges (that of RUN)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--num", type=positive, metavar="N", help="list the N of highest loss (those of confident learning)")
+    which.add_argument(
+        "--num", type=positive, metavar="N", help="list the N of highest loss (as many as confident learning estimates)"
+    )
     which.add_argument("--share", type=_share, metavar="S", help="list this share of all images, those of highest loss")
     parser.add_argument(
         "--trust", action="append", default=[], metavar="MODULE", help="module of classes that the configs may name, too"

@@ -89,7 +89,7 @@ class Findings:
 
 
 def findings(data: ImageDataModule, judged: Judged, num: int | None) -> Findings:
-    """Find the suspicious labels: those of the ``num`` highest losses, or, where None is given, by confident learning."""
+    """Find suspicious labels: the ``num`` of highest loss, or, where None is given, as many as are estimated to be wrong."""
     labels = data.splits["train"].labels
     losses = label_losses(judged.probabilities, labels)
     flagged, suggested = suspected(judged.probabilities, labels)

@@ -55,18 +55,40 @@ def confident_classes(probabilities: Tensor, labels: Tensor) -> Tensor:
     return among.argmax(1).where(own < best, labels).where(confident.any(1), -1)
 
 
-def suspected(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which labels confident learning takes for wrong, bool (N,), and what each image should be, int64 (N,).
+def estimated_num_wrong(probabilities: Tensor, labels: Tensor) -> int:
+    """Return how many labels are wrong by the confident joint, each of whose rows is made to add up to its images.
 
-    An image is suspected that is counted off the diagonal of the confident joint. One that is not counted should be what is
-    most probable, which may be the label that it has.
+    Of the images labelled i that are counted at all, the share that is counted as another class is taken for that of all of
+    them. A class of which none is counted adds nothing.
 
     Args:
         probabilities: (N, C); labels: int64 (N,).
     """
+    num_classes = probabilities.shape[1]
     classes = confident_classes(probabilities, labels)
-    counted = classes >= 0
-    return counted & (classes != labels), classes.where(counted, probabilities.argmax(1))
+    counted = labels[classes >= 0].bincount(minlength=num_classes).double()
+    others = labels[(classes >= 0) & (classes != labels)].bincount(minlength=num_classes).double()
+    shares = (others / counted).where(counted > 0, 0.0)
+    return round((shares * labels.bincount(minlength=num_classes)).sum().item())
+
+
+def suspected(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which labels are taken for wrong, bool (N,), and the most probable class of each image, int64 (N,).
+
+    They are those of highest loss among the labels that are not the most probable class, in the number that confident learning
+    estimates. Of equally probable classes the label counts as the most probable one, as nothing speaks against it.
+
+    Args:
+        probabilities: (N, C); labels: int64 (N,).
+    """
+    probabilities = probabilities.double()
+    own, best = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1), probabilities.amax(1)
+    classes = probabilities.argmax(1).where(own < best, labels)
+    order = ranking(label_losses(probabilities, labels))
+    chosen = order[classes[order] != labels[order]][: estimated_num_wrong(probabilities, labels)]
+    flags = torch.zeros_like(labels, dtype=torch.bool)
+    flags[chosen] = True
+    return flags, classes
 
 
 def detection_scores(chosen: Tensor, losses: Tensor, wrong: Tensor) -> dict[str, float]:
