@@ -2,7 +2,6 @@ import contextlib
 import os
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -53,11 +52,6 @@ def _forget(folder: Path) -> None:
             del sys.modules[name]
 
 
-def _hear_ctrl_c() -> None:
-    """Let a process be told of Ctrl-C, which a shell has those in the background ignore, the tests among them."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture
 def script_process(tmp_path: Path) -> Script:
     """Run a script of the project from another folder, as a process of its own."""
@@ -65,8 +59,7 @@ def script_process(tmp_path: Path) -> Script:
     def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, str(PROJECT / "scripts" / name), *arguments]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")}
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False, env=environment,
-                              preexec_fn=_hear_ctrl_c)  # fmt: skip
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False, env=environment)
 
     return run
 

@@ -133,7 +133,7 @@ def test_names_that_a_terminal_would_obey_or_rich_would_read_are_shown_as_they_a
     assert "[red]a.png" in done.stdout
 
 
-def test_a_model_that_was_just_trained_is_used_with_the_threshold_it_learned(script_process: Script, tmp_path: Path) -> None:
+def test_a_model_that_was_just_trained_is_used_with_the_threshold_it_learned(script: Script, tmp_path: Path) -> None:
     data = Synthetic(
         num_classes_made=4, num_train_images=400, noise=0.02, samples_per_class=10, batch_size=40, stored_shape=(1, 8, 8)
     )
@@ -146,7 +146,7 @@ def test_a_model_that_was_just_trained_is_used_with_the_threshold_it_learned(scr
     assert isinstance(model.metrics, EmbeddingMetrics)
     assert model.metrics.threshold.isfinite()
     write_pictures(tmp_path, ["a.png"])
-    done = script_process("verify.py", "trained.ckpt", "a.png", "a.png", "--json")
+    done = script("verify.py", "trained.ckpt", "a.png", "a.png", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     record = json.loads(done.stdout)
     assert record["threshold"] == pytest.approx(model.metrics.threshold.item())

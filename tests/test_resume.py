@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -263,8 +264,17 @@ def test_weights_that_are_no_numbers_are_not_saved(script: Script, tmp_path: Pat
     assert all(value.isfinite().all() for value in last["state_dict"].values() if value.is_floating_point())
 
 
-def test_ctrl_c_is_noted_as_such(script_process: Script, tmp_path: Path) -> None:
-    done = script_process("fit.py", *_with_fault(tmp_path, "classifier", "SIGINT", 22))
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Let this process be told of Ctrl-C, which a shell has those in the background ignore, the tests among them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
+def test_ctrl_c_is_noted_as_such(script: Script, tmp_path: Path) -> None:
+    done = script("fit.py", *_with_fault(tmp_path, "classifier", "SIGINT", 22))
     assert done.returncode == 130, done.stderr
     state = _state(tmp_path / "classifier" / "version_0")
     assert (state["state"], state["reason"]) == ("interrupted", "by Ctrl-C")
