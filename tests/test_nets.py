@@ -167,11 +167,16 @@ def test_every_parameter_gets_a_gradient_and_the_images_stay_as_they_are(
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: ConvNet((3, 12, 16), 4, 2, 8), lambda: DeepConvNet((3, 12, 16), (4, 5), 2, 6, 0.0, 8)]
+    "make",
+    [
+        lambda: ConvNet((3, 12, 16), 4, 2, 8),
+        lambda: DeepConvNet((3, 12, 16), (4, 5), 2, 6, 0.0, 8),
+        lambda: ResidualNet((3, 12, 16), "basic", (1, 1), 4),
+    ],
 )
 @pytest.mark.parametrize("training", [True, False])
-def test_the_memory_format_of_a_conv_net_and_of_its_images_changes_no_number(
-    training: bool, make: Callable[[], ConvNet | DeepConvNet]
+def test_the_memory_format_of_a_network_and_of_its_images_changes_no_number(
+    training: bool, make: Callable[[], ConvNet | DeepConvNet | ResidualNet]
 ) -> None:
     net = make()
     with torch.no_grad():
