@@ -55,7 +55,16 @@ MAY_IMPORT = {
     "configuration": set(),
     "arguments": set(),
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
-    "reproduce": {"reproduce", "arguments", "plots", "report", "run_list", "runs", "writing"},  # which only scripts/ imports
+    "reproduce": {
+        "reproduce",
+        "arguments",
+        "plots",
+        "report",
+        "run_list",
+        "runs",
+        "workers",
+        "writing",
+    },  # which only scripts/ imports
     "demo": {"apply", "arguments", "data", "demo"},
     "sweep": {
         "configuration",
@@ -70,8 +79,10 @@ MAY_IMPORT = {
         "run_list",
         "runs",
         "sweep",
+        "workers",
         "writing",
     },
+    "workers": set(),
     "preflight": {"config_files", "models", "runs"},
     "cli": {
         "callbacks",

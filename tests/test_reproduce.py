@@ -232,7 +232,7 @@ else:
 def _runner(tmp_path: Path, catalog: Catalog, fast: bool = True) -> Runner:
     (tmp_path / "scripts").mkdir(exist_ok=True)
     (tmp_path / "scripts" / "fit.py").write_text(STUB)
-    return Runner(catalog, tmp_path / "out", tmp_path, fast, QUICK, tmp_path / "scripts")
+    return Runner(catalog, tmp_path / "out", tmp_path, fast, QUICK, scripts=tmp_path / "scripts")
 
 
 def test_experiments_run_once_in_order_and_a_failure_stops_only_what_needs_it(tmp_path: Path, small_catalog: Catalog) -> None:

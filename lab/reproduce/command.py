@@ -11,6 +11,7 @@ from typing import Any
 from lab.arguments import Arguments, positive, run_command
 from lab.reproduce.catalog import Catalog, Experiment, read_catalog
 from lab.reproduce.runner import Outcome, Runner
+from lab.reproduce.turns import Turn, take_turns
 from lab.runs import PROJECT, write_json
 from lab.writing import whole_file
 
@@ -38,7 +39,7 @@ def _reproduce() -> None:
         from lab.reproduce.small_data import make_pictures
 
         make_pictures(root)
-    runner = Runner(catalog, folder, root, asked.fast, shlex.split(asked.options))
+    runner = Runner(catalog, folder, root, asked.fast, shlex.split(asked.options), asked.num_workers)
     seeds = range(asked.seeds or (1 if asked.fast else 3))
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which ends what is running too
     failures: dict[tuple[str, int], str] = {}
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data-root", "--data_root", type=Path, metavar="ROOT", help="where the data are, or go to (~/.cache/lab)"
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for runs and table (lightning_logs/reproduce)")
+    parser.add_argument("--num_workers", type=positive, default=1, metavar="N", help="runs side by side (1)")
     parser.add_argument("--again", action="store_true", help="run what has finished, too")
     parser.add_argument("--table", action="store_true", help="run nothing, but write the table of what there is")
     parser.add_argument("--list", action="store_true", help="name the experiments")
@@ -76,15 +78,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_all(runner: Runner, chosen: list[Experiment], seeds: range, again: bool, failures: dict[tuple[str, int], str]) -> None:
     """Run the experiments seed by seed, so that each has been run once as soon as may be."""
-    for seed in seeds:
-        for experiment in chosen:
-            began = time.monotonic()
-            print(f"{experiment.name} seed {seed} ...", flush=True)
-            outcome = runner.run(experiment, seed, again)
-            if outcome.run is None:
-                failures[experiment.name, seed] = outcome.reason
-            _say(outcome, experiment, runner.fast, time.monotonic() - began)
-            write_tables(runner.catalog, runner, chosen, failures)
+
+    def run(turn: Turn, place: int) -> tuple[Outcome, float]:
+        began = time.monotonic()
+        print(f"{turn.experiment.name} seed {turn.seed} ...", flush=True)
+        return runner.run(turn.experiment, turn.seed, again, place), time.monotonic() - began
+
+    turns = [Turn(experiment, seed) for seed in seeds for experiment in chosen]
+    for outcome, seconds in take_turns(turns, run, runner.processes.end, runner.num_workers):
+        if outcome.run is None:
+            failures[outcome.experiment, outcome.seed] = outcome.reason
+        _say(outcome, runner.catalog.experiments[outcome.experiment], runner.fast, seconds)
+        write_tables(runner.catalog, runner, chosen, failures)
 
 
 def _say(outcome: Outcome, experiment: Experiment, fast: bool, seconds: float) -> None:

@@ -1,7 +1,6 @@
 """The worker processes of a sweep: started, started again, ended."""
 
 import contextlib
-import os
 import platform
 import signal
 import subprocess
@@ -9,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from lab.sweep.settings import Settings
 from lab.sweep.study import Trials
+from lab.workers import environment_of_worker
 
 LOOK_EVERY = 5.0  # seconds after which the storage is asked whether there is something to do
 MOST_IDLE_DEATHS = 3  # of workers that have taken no trial, after which there must be something wrong with all
@@ -105,13 +104,7 @@ class Crew:
 
 def start_worker(settings: Settings, place: int) -> "subprocess.Popen[str]":
     """Start a worker, which gets its share of the processors and of the GPUs, and ends when this process does."""
-    environment = dict(os.environ)
-    if settings.num_workers > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, _num_processors() // settings.num_workers)))
-        num_gpus = torch.cuda.device_count()
-        if num_gpus > 1:
-            visible = environment.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(num_gpus)))).split(",")
-            environment["CUDA_VISIBLE_DEVICES"] = visible[place % len(visible)]
+    environment = environment_of_worker(place, settings.num_workers)
     # -P: what lies in the working directory must not be taken for a library. A session of its own, so that Ctrl-C reaches it
     # through this process alone.
     command = [sys.executable, "-P", "-m", "lab.sweep.worker", str(log_of(settings, place))]
@@ -126,10 +119,6 @@ def start_worker(settings: Settings, place: int) -> "subprocess.Popen[str]":
 def log_of(settings: Settings, place: int) -> Path:
     """Return the file that takes what training prints."""
     return settings.folder / f"worker_{place}.log"
-
-
-def _num_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _end_of(worker: "subprocess.Popen[str]") -> str:
