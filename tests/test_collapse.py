@@ -140,6 +140,39 @@ def test_the_remedy_saves_such_a_run(seed: int, capsys: pytest.CaptureFixture[st
     assert math.isfinite(scores["train/loss"])
 
 
+class _Recorder(pl.Callback):
+    """Notes by what each step is trained."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, tuple[object, ...]] = {}
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        loss: Any = pl_module.loss
+        settings = [getattr(loss, name, None) for name in ("mining", "reduction", "margin")]
+        self.steps[trainer.global_step] = (*settings, trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_each_further_remedy_is_a_milder_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fortieth step is said to be a collapse; an epoch has eleven."""
+    monkeypatch.setattr("lab.callbacks.collapse.is_collapse", lambda *measured: True)
+    recorder, guard = _Recorder(), CollapseGuard("auto")
+    _train(_triplet(0.01, margin=0.25), guard, epochs=16, callbacks=[recorder, guard])
+    assert guard.collapsed_at == [40, 80, 120, 160]
+    asked_for = ("batch_hard", "mean", 0.25, 0.01)
+    assert recorder.steps[39] == asked_for
+    assert recorder.steps[40] == recorder.steps[51] == ("all", "mean", 0.25, 0.01)
+    assert recorder.steps[60] == recorder.steps[79] == asked_for
+    assert recorder.steps[80] == recorder.steps[119] == ("all", "mean_nonzero", 0.25, 0.01)
+    mildest = ("all", "mean_nonzero", "soft", pytest.approx(0.001))
+    assert recorder.steps[120] == recorder.steps[170] == mildest  # there is no fourth
+    pairs = Siamese(MLP(SHAPE, (64, 64), 16), ContrastiveLoss(0.25), optimizer=partial(torch.optim.Adam, lr=0.01))
+    recorder, guard = _Recorder(), CollapseGuard("auto")
+    _train(pairs, guard, epochs=16, callbacks=[recorder, guard])
+    rates = [recorder.steps[step][-1] for step in (39, 40, 80, 120, 170)]
+    assert rates == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5, 1e-5])
+    assert {settings[:3] for settings in recorder.steps.values()} == {(None, None, 0.25)}
+
+
 @pytest.mark.slow
 def test_a_remedy_begins_early_stopping_again_and_is_on_record(script: Script, tmp_path: Path) -> None:
     network = ("--model.encoder", "lab.nets.MLP", "--model.encoder.hidden_sizes", "[128,128]", "--model.scheduler", "null")

@@ -26,8 +26,9 @@ class CollapseGuard(Callback):
     another. Four measurements in a row that are near that point in the mean are a collapse.
 
     Args:
-        remedy: ``auto`` begins again from the weights before training, the first time with all triplets for an epoch and the
-            hard ones later, then with all triplets and a soft margin throughout, each further time at a tenth of the rate.
+        remedy: ``auto`` begins again from the weights before training, of triplets the first time with all of them for an epoch
+            and the hard ones later, then with all of them throughout and the mean over those with a loss, then with a soft
+            margin and at a tenth of the rate; of pairs each time at a tenth of the rate.
     """
 
     def __init__(self, remedy: Remedy = "none") -> None:
@@ -119,24 +120,24 @@ class CollapseGuard(Callback):
         )
 
     def _what_is_done(self, model: Any) -> str:
-        number, mines = len(self.collapsed_at), hasattr(model.loss, "mining")
-        rate = "" if number == 1 and mines else " at a tenth of the learning rate"
-        way = (
-            "" if not mines else ", with all triplets for an epoch" if number == 1 else ", with all triplets and a soft margin"
-        )
-        return f". Remedy {number}: begins again from the weights before training{way}{rate}"
+        ways = ["with all triplets for an epoch", "with all triplets, and the mean over those with a loss"]
+        ways += ["with all triplets and a soft margin, at a tenth of the learning rate"]
+        number = len(self.collapsed_at)
+        way = ways[number - 1] if hasattr(model.loss, "mining") else "at a tenth of the learning rate"
+        return f". Remedy {number}: begins again from the weights before training, {way}"
 
     def _begin_again(self, trainer: Trainer, model: Any) -> None:
         thresholds = ("metrics.",)  # which are of the validation images
         model.load_state_dict({n: v for n, v in self._before.items() if not n.startswith(thresholds)}, strict=False)
-        number, mines = len(self.collapsed_at), hasattr(model.loss, "mining")
+        number = len(self.collapsed_at)
+        slower = number == MAX_REMEDIES or not hasattr(model.loss, "mining")
         for optimizer in trainer.optimizers:
             optimizer.state.clear()
-            if number > 1 or not mines:
+            if slower:
                 _scale(optimizer.param_groups)
         for config in trainer.lr_scheduler_configs:
             rates = getattr(config.scheduler, "base_lrs", None)
-            if rates is not None and (number > 1 or not mines):
+            if rates is not None and slower:
                 config.scheduler.base_lrs = [rate / 10 for rate in rates]
         for stopping in trainer.early_stopping_callbacks:  # for which this is another run
             stopping.wait_count = 0
@@ -145,14 +146,18 @@ class CollapseGuard(Callback):
         self._set_loss(trainer, model)
 
     def _set_loss(self, trainer: Trainer, model: Any) -> None:
-        """Set what the loss mines, and its margin, to what this stage of the remedy says."""
+        """Set what the loss mines, its margin and what its mean is over to what this stage of the remedy says."""
         number, loss = len(self.collapsed_at) if self.remedy == "auto" else 0, model.loss
         if not hasattr(loss, "mining") or number == 0:
             return
-        self._asked_for = self._asked_for or {"mining": loss.mining, "margin": loss.margin}
+        changed = ("mining", "margin", "reduction")
+        self._asked_for = self._asked_for or {name: getattr(loss, name) for name in changed if hasattr(loss, name)}
         easy = number > 1 or trainer.global_step < self._easy_until < math.inf
-        loss.mining = "all" if easy else self._asked_for["mining"]
-        loss.margin = "soft" if number > 1 else self._asked_for["margin"]
+        wanted = {"mining": "all"} if easy else {}
+        wanted |= {"reduction": "mean_nonzero"} if number > 1 else {}
+        wanted |= {"margin": "soft"} if number > 2 else {}
+        for name, asked_for in self._asked_for.items():
+            setattr(loss, name, wanted.get(name, asked_for))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been noticed and done, to go on from."""

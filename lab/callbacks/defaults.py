@@ -58,7 +58,7 @@ def default_callbacks(
         checkpoints: keep ``checkpoints/best.ckpt``, of the best epoch, and ``checkpoints/last.ckpt``.
         save_every_n_steps: optimizer steps after which ``last.ckpt`` is written within an epoch; null for never.
         collapse_guard: say when the embeddings have collapsed to one point, why, and what to set.
-        collapse_remedy: ``auto`` to begin again then, with easier triplets, a soft margin and a lower rate.
+        collapse_remedy: ``auto`` to begin again then, with easier triplets, or a lower rate.
         finite_loss: stop where the loss is NaN or infinite, and name the images.
         freeze: names of parts of the model that keep their weights, such as ``encoder`` or ``encoder.layers.1``.
         max_norm: scale weight vectors of the encoder down to this norm after each step; null for not doing so.
