@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lab.callbacks.collapse import CollapseGuard
 from lab.callbacks.collapse_signs import measure
+from lab.callbacks.remedies import asked_for, attempts
 from lab.data import Synthetic
 from lab.losses import ContrastiveLoss, TripletLoss
 from lab.models import Classifier, Family, Siamese, Triplet
@@ -163,14 +164,26 @@ def test_each_further_remedy_is_a_milder_training(monkeypatch: pytest.MonkeyPatc
     assert recorder.steps[40] == recorder.steps[51] == ("all", "mean", 0.25, 0.01)
     assert recorder.steps[60] == recorder.steps[79] == asked_for
     assert recorder.steps[80] == recorder.steps[119] == ("all", "mean_nonzero", 0.25, 0.01)
-    mildest = ("all", "mean_nonzero", "soft", pytest.approx(0.001))
-    assert recorder.steps[120] == recorder.steps[170] == mildest  # there is no fourth
+    assert recorder.steps[120] == recorder.steps[159] == ("all", "mean", "soft", pytest.approx(1e-3))
+    assert recorder.steps[160] == recorder.steps[170] == ("all", "mean", "soft", pytest.approx(1e-4))
     pairs = Siamese(MLP(SHAPE, (64, 64), 16), ContrastiveLoss(0.25), optimizer=partial(torch.optim.Adam, lr=0.01))
     recorder, guard = _Recorder(), CollapseGuard("auto")
     _train(pairs, guard, epochs=16, callbacks=[recorder, guard])
     rates = [recorder.steps[step][-1] for step in (39, 40, 80, 120, 170)]
     assert rates == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5, 1e-5])
     assert {settings[:3] for settings in recorder.steps.values()} == {(None, None, 0.25)}
+
+
+def test_a_remedy_that_the_loss_is_set_to_already_is_passed_over() -> None:
+    def ways(**settings: Any) -> list[str]:
+        return [attempt.way for attempt in attempts(asked_for(TripletLoss(**settings)))]
+
+    slower = ["with all triplets and a soft margin, at a tenth of the learning rate"] * 2
+    for_an_epoch, nonzero = "with all triplets for an epoch", "with all triplets, and the mean over those with a loss"
+    assert ways(margin=0.25) == [for_an_epoch, nonzero, *slower]
+    assert ways() == ways(margin=0.25, reduction="mean_nonzero") == [for_an_epoch, "with all triplets", *slower]
+    assert ways(mining="all", margin=0.25) == [nonzero, *slower]
+    assert ways(mining="all") == ways(mining="all", margin=0.25, reduction="mean_nonzero") == slower
 
 
 @pytest.mark.slow

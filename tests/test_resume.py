@@ -390,7 +390,7 @@ def test_a_full_disk_ends_a_run_with_the_reason_and_leaves_the_earlier_checkpoin
 @pytest.mark.parametrize(
     ("number", "later"),
     [
-        pytest.param(1, 7, marks=pytest.mark.slow),  # with a soft margin
+        pytest.param(1, 7, marks=pytest.mark.slow),  # with all triplets, and the mean over those with a loss
         pytest.param(0, 7, marks=pytest.mark.slow),  # with all triplets for an epoch
         pytest.param(0, 30, marks=pytest.mark.slow),  # with the hard ones again
     ],

@@ -10,10 +10,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lab.callbacks.collapse_signs import Measurement, is_collapse, measure
+from lab.callbacks.remedies import asked_for, attempts
 from lab.metrics import EmbeddingMetrics
 
 MEASURED_EVERY, NUM_MEASURED = 10, 4  # steps, and how many measurements in a row must show a collapse
-MAX_REMEDIES = 3
 Remedy = Literal["none", "auto"]
 
 
@@ -28,7 +28,8 @@ class CollapseGuard(Callback):
     Args:
         remedy: ``auto`` begins again from the weights before training, of triplets the first time with all of them for an epoch
             and the hard ones later, then with all of them throughout and the mean over those with a loss, then with a soft
-            margin and at a tenth of the rate; of pairs each time at a tenth of the rate.
+            margin and at a tenth of the rate, twice; of pairs each time at a tenth of the rate. What a loss does already is
+            passed over.
     """
 
     def __init__(self, remedy: Remedy = "none") -> None:
@@ -51,6 +52,7 @@ class CollapseGuard(Callback):
             return
         if self.remedy == "auto" and not self._before:
             self._before = {name: value.detach().cpu().clone() for name, value in pl_module.state_dict().items()}
+        self._asked_for = asked_for(pl_module.loss)
         self._set_loss(trainer, pl_module)
         self._hook = pl_module.register_forward_hook(self._see)
 
@@ -99,7 +101,7 @@ class CollapseGuard(Callback):
     def _act(self, trainer: Trainer, model: Any, measured: Measurement | None) -> None:
         said = bool(self.collapsed_at)
         self.collapsed_at.append(trainer.global_step)
-        acts = self.remedy == "auto" and len(self.collapsed_at) <= MAX_REMEDIES
+        acts = self.remedy == "auto" and len(self.collapsed_at) <= len(attempts(self._asked_for))
         if trainer.is_global_zero and measured is not None and (acts or not said):
             print(
                 f"WARNING: {self._complaint(trainer, model, measured)}{self._what_is_done(model) if acts else ''}", flush=True
@@ -120,50 +122,42 @@ class CollapseGuard(Callback):
         )
 
     def _what_is_done(self, model: Any) -> str:
-        ways = ["with all triplets for an epoch", "with all triplets, and the mean over those with a loss"]
-        ways += ["with all triplets and a soft margin, at a tenth of the learning rate"]
         number = len(self.collapsed_at)
-        way = ways[number - 1] if hasattr(model.loss, "mining") else "at a tenth of the learning rate"
-        return f". Remedy {number}: begins again from the weights before training, {way}"
+        return f". Remedy {number}: begins again from the weights before training, {attempts(self._asked_for)[number - 1].way}"
 
     def _begin_again(self, trainer: Trainer, model: Any) -> None:
         thresholds = ("metrics.",)  # which are of the validation images
         model.load_state_dict({n: v for n, v in self._before.items() if not n.startswith(thresholds)}, strict=False)
-        number = len(self.collapsed_at)
-        slower = number == MAX_REMEDIES or not hasattr(model.loss, "mining")
+        attempt = attempts(self._asked_for)[len(self.collapsed_at) - 1]
         for optimizer in trainer.optimizers:
             optimizer.state.clear()
-            if slower:
+            if attempt.slower:
                 _scale(optimizer.param_groups)
         for config in trainer.lr_scheduler_configs:
             rates = getattr(config.scheduler, "base_lrs", None)
-            if rates is not None and slower:
+            if rates is not None and attempt.slower:
                 config.scheduler.base_lrs = [rate / 10 for rate in rates]
         for stopping in trainer.early_stopping_callbacks:  # for which this is another run
             stopping.wait_count = 0
             stopping.best_score = torch.tensor(math.inf if stopping.monitor_op is torch.lt else -math.inf)
-        self._easy_until = trainer.global_step + trainer.num_training_batches if number == 1 else math.inf
+        self._easy_until = trainer.global_step + trainer.num_training_batches if attempt.for_an_epoch else math.inf
         self._set_loss(trainer, model)
 
     def _set_loss(self, trainer: Trainer, model: Any) -> None:
         """Set what the loss mines, its margin and what its mean is over to what this stage of the remedy says."""
-        number, loss = len(self.collapsed_at) if self.remedy == "auto" else 0, model.loss
-        if not hasattr(loss, "mining") or number == 0:
+        ladder, number = attempts(self._asked_for), len(self.collapsed_at)
+        if self.remedy != "auto" or number == 0:
             return
-        changed = ("mining", "margin", "reduction")
-        self._asked_for = self._asked_for or {name: getattr(loss, name) for name in changed if hasattr(loss, name)}
-        easy = number > 1 or trainer.global_step < self._easy_until < math.inf
-        wanted = {"mining": "all"} if easy else {}
-        wanted |= {"reduction": "mean_nonzero"} if number > 1 else {}
-        wanted |= {"margin": "soft"} if number > 2 else {}
-        for name, asked_for in self._asked_for.items():
-            setattr(loss, name, wanted.get(name, asked_for))
+        attempt = ladder[min(number, len(ladder)) - 1]
+        is_over = attempt.for_an_epoch and not trainer.global_step < self._easy_until < math.inf
+        for name, value in (self._asked_for | ({} if is_over else attempt.settings)).items():
+            setattr(model.loss, name, value)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been noticed and done, to go on from."""
         measured = {"measured": [list(one) for one in self._measured], "first": self._first and list(self._first)}
         done = {"collapsed_at": list(self.collapsed_at), "num_seen": self._num_seen, "easy_until": self._easy_until}
-        return {**measured, **done, "asked_for": dict(self._asked_for), "before": dict(self._before)}
+        return {**measured, **done, "before": dict(self._before)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
@@ -171,7 +165,7 @@ class CollapseGuard(Callback):
         self._first = state_dict["first"] and Measurement(*state_dict["first"])
         self.collapsed_at, self._easy_until = list(state_dict["collapsed_at"]), state_dict["easy_until"]
         self._measured.extend(Measurement(*one) for one in state_dict["measured"])
-        self._asked_for, self._before = dict(state_dict["asked_for"]), dict(state_dict["before"])
+        self._before = dict(state_dict["before"])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look no more."""
