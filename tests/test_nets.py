@@ -175,7 +175,7 @@ def test_every_parameter_gets_a_gradient_and_the_images_stay_as_they_are(
     ],
 )
 @pytest.mark.parametrize("training", [True, False])
-def test_the_memory_format_of_a_network_and_of_its_images_changes_no_number(
+def test_the_memory_format_of_a_network_and_of_its_images_changes_numbers_by_rounding_alone(
     training: bool, make: Callable[[], ConvNet | DeepConvNet | ResidualNet]
 ) -> None:
     net = make()

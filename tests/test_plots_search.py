@@ -58,10 +58,16 @@ def test_ticks_stand_where_their_values_are_drawn() -> None:
 def test_the_ends_of_an_axis_are_labelled_and_no_tick_meets_them() -> None:
     columns: dict[str, list[float]] = {"lr": [0.00031234, 0.0021, 0.0193], "size": [12345, 200, 700]}
     figure = plots.parallel_coordinates(columns, [0.1, 0.5, 0.9871234], "val/auc", [True] * 3, logarithmic=["lr"])
-    for place, (low, high) in enumerate([("0.000312", "0.0193"), ("200", "12345"), ("0.1", "0.987")]):
+    for place, (low, high) in enumerate([("0.000312", "0.0193"), ("200", "1.23e+04"), ("0.1", "0.987")]):
         ticks = _ticks(figure.axes[0], place)
         assert (ticks[low], ticks[high]) == (0, 1)
         assert np.diff(sorted(ticks.values())).min() > 0.05
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.98712, 0.98745), (1234567.0, 1239999.0), (0.00099951, 0.00100049)])
+def test_labels_of_values_that_are_near_each_other_are_as_exact_as_it_takes(low: float, high: float) -> None:
+    ticks = _ticks(plots.parallel_coordinates({"x": [low, high]}, [0.1, 0.2], "val/auc", [True] * 2).axes[0], 0)
+    assert all(height == pytest.approx((float(text) - low) / (high - low), abs=0.01) for text, height in ticks.items())
 
 
 @pytest.mark.parametrize(("highest", "best"), [(True, 0.9), (False, 0.5)])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -9,6 +10,7 @@ from conftest import PROJECT, Script
 
 from lab.reproduce import catalog as catalog_module
 from lab.reproduce.catalog import Bar, Catalog, Experiment, Question, read_catalog
+from lab.reproduce.command import _run_all
 from lab.reproduce.markdown import markdown
 from lab.reproduce.page import page_of
 from lab.reproduce.questions import answer
@@ -364,3 +366,19 @@ def test_every_experiment_runs_fast_but_for_those_whose_weights_are_downloaded(s
     assert failures == {}
     assert done.returncode == 0
     assert catalog_module.CATALOG.is_file()
+
+
+def test_of_two_workers_each_has_half_of_the_threads(
+    tmp_path: Path, small_catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("lab.workers._num_processors", lambda: 6)
+    runner = dataclasses.replace(_runner(tmp_path, small_catalog), num_workers=2)
+    (tmp_path / "scripts" / "fit.py").write_text(f"import os; print('threads', os.environ['OMP_NUM_THREADS'])\n{STUB}")
+    failures: dict[tuple[str, int], str] = {}
+    _run_all(runner, list(small_catalog.experiments.values()), range(2), False, failures)
+    assert set(failures) == {(name, seed) for name in ("s1_wrong", "s1_late") for seed in range(2)}
+    for name in ("s1", "s1_on"):
+        for seed in range(2):
+            assert runner.finished(name, seed) is not None
+            assert "threads 3" in (runner.folder / "logs" / f"{name}_seed_{seed}.log").read_text()

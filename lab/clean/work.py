@@ -57,7 +57,8 @@ def find_wrong_labels(asked: argparse.Namespace, options: list[str]) -> None:
             raise KeyboardInterrupt from error  # of which Lightning makes an exit
         raise
     found = findings(data, judged, num)
-    how = "highest loss, as many as confident learning estimates" if num is None else "highest loss"
+    estimated = "highest loss where another class is more probable, at most as many as confident learning estimates"
+    how = estimated if num is None else "highest loss"
     _write(found, output, {"run": str(asked.run.resolve()), "judge": str(asked.judge or asked.run), "selected_by": how})
     _show(found, output, how)
     if found.suspicious.any():

@@ -75,8 +75,8 @@ def estimated_num_wrong(probabilities: Tensor, labels: Tensor) -> int:
 def suspected(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return which labels are taken for wrong, bool (N,), and the most probable class of each image, int64 (N,).
 
-    They are those of highest loss among the labels that are not the most probable class, in the number that confident learning
-    estimates. Of equally probable classes the label counts as the most probable one, as nothing speaks against it.
+    They are those of highest loss among the labels that are not the most probable class, at most in the number that confident
+    learning estimates. Of equally probable classes the label counts as the most probable one, as nothing speaks against it.
 
     Args:
         probabilities: (N, C); labels: int64 (N,).

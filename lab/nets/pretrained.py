@@ -75,7 +75,7 @@ class Pretrained(nn.Module):
         self.embedding_size = embedding_size or num_features
         self.projection = nn.Identity() if self.embedding_size == num_features else nn.Linear(num_features, self.embedding_size)
         self._modes_looked_at: set[bool] = set()
-        self.backbone.to(memory_format=torch.channels_last)  # the same numbers, in about two thirds of the time on a CPU
+        self.backbone.to(memory_format=torch.channels_last)  # the same up to rounding, in two thirds of the time on a CPU
 
     def train(self, mode: bool = True) -> "Pretrained":
         """Switch dropout and batch norm to training or evaluation; a frozen backbone stays as in evaluation."""

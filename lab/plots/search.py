@@ -121,21 +121,24 @@ def _places(values: Sequence[Any], logarithmic: bool) -> tuple[Places, Ticks]:
     start, end = float(scale(low)), float(scale(high))
     if logarithmic:
         decades = [tick for tick in LogLocator(10, subs=(1.0,)).tick_values(low, high) if low <= tick <= high]
-        finer = LogLocator(10, subs=(1.0, 2.0, 5.0) if len(decades) < 3 else (1.0,)).tick_values(low, high)
-        ticks = [float(tick) for tick in finer if low <= tick <= high] or [low, high]
+        found = LogLocator(10, subs=(1.0, 2.0, 5.0) if len(decades) < 3 else (1.0,)).tick_values(low, high)
     else:
         whole = all(isinstance(value, int) for value in values)
         found = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
-        ticks = [float(tick) for tick in found if low - 1e-12 <= tick <= high + 1e-12]
-    marks = [((float(scale(tick)) - start) / (end - start), f"{tick:.6g}") for tick in ticks]
+    marks = [
+        ((float(scale(tick)) - start) / (end - start), f"{tick:.6g}")
+        for tick in map(float, found)
+        if tick > 0 or not logarithmic
+    ]
     within = [mark for mark in marks if NEAR < mark[0] < 1 - NEAR]
-    return (scale(numbers) - start) / (end - start), [(0.0, _short(low)), *within, (1.0, _short(high))]
+    ends = [(0.0, _label(low, high - low)), (1.0, _label(high, high - low))]
+    return (scale(numbers) - start) / (end - start), [ends[0], *within, ends[1]]
 
 
-def _short(number: float) -> str:
-    """Return a number in full if that is short, else to three digits."""
-    full = f"{number:.6g}"
-    return full if len(full) <= 6 else f"{number:.3g}"
+def _label(number: float, span: float) -> str:
+    """Return a number with as many digits, three or more, as place it on an axis of that span."""
+    texts = (f"{number:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in texts if abs(float(text) - number) < 0.01 * span), repr(number))
 
 
 def _places_of_choices(values: Sequence[str]) -> tuple[Places, Ticks]:

@@ -1,6 +1,7 @@
 """What the script does."""
 
 import argparse
+import contextlib
 import shlex
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 from lab.arguments import Arguments, positive, run_command
 from lab.reproduce.catalog import Catalog, Experiment, read_catalog
 from lab.reproduce.runner import Outcome, Runner
-from lab.reproduce.turns import Turn, take_turns
+from lab.reproduce.side_by_side import Seeded, run_side_by_side, seeded
 from lab.runs import PROJECT, write_json
 from lab.writing import whole_file
 
@@ -79,17 +80,18 @@ def _parser() -> argparse.ArgumentParser:
 def _run_all(runner: Runner, chosen: list[Experiment], seeds: range, again: bool, failures: dict[tuple[str, int], str]) -> None:
     """Run the experiments seed by seed, so that each has been run once as soon as may be."""
 
-    def run(turn: Turn, place: int) -> tuple[Outcome, float]:
+    def run(one: Seeded, worker: int) -> tuple[Outcome, float]:
         began = time.monotonic()
-        print(f"{turn.experiment.name} seed {turn.seed} ...", flush=True)
-        return runner.run(turn.experiment, turn.seed, again, place), time.monotonic() - began
+        print(f"{one.experiment.name} seed {one.seed} ...", flush=True)
+        return runner.run(one.experiment, one.seed, again, worker), time.monotonic() - began
 
-    turns = [Turn(experiment, seed) for seed in seeds for experiment in chosen]
-    for outcome, seconds in take_turns(turns, run, runner.processes.end, runner.num_workers):
-        if outcome.run is None:
-            failures[outcome.experiment, outcome.seed] = outcome.reason
-        _say(outcome, runner.catalog.experiments[outcome.experiment], runner.fast, seconds)
-        write_tables(runner.catalog, runner, chosen, failures)
+    outcomes = run_side_by_side(seeded(chosen, seeds), run, runner.processes.end, runner.num_workers)
+    with contextlib.closing(outcomes):  # an interrupt in between ends what is running
+        for outcome, seconds in outcomes:
+            if outcome.run is None:
+                failures[outcome.experiment, outcome.seed] = outcome.reason
+            _say(outcome, runner.catalog.experiments[outcome.experiment], runner.fast, seconds)
+            write_tables(runner.catalog, runner, chosen, failures)
 
 
 def _say(outcome: Outcome, experiment: Experiment, fast: bool, seconds: float) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lab.reproduce.catalog import PLACE, Catalog, Command, Experiment, arguments
-from lab.reproduce.turns import Processes
+from lab.reproduce.side_by_side import Processes
 from lab.run_list import is_alive, read_record
 from lab.runs import PROJECT, write_json
 from lab.workers import environment_of_worker
@@ -68,10 +68,10 @@ class Runner:
         found: list[str] = read_record(self.own_folder(name, seed) / ASKED).get("options", [])
         return found
 
-    def run(self, experiment: Experiment, seed: int, again: bool = False, place: int = 0) -> Outcome:
+    def run(self, experiment: Experiment, seed: int, again: bool = False, worker: int = 0) -> Outcome:
         """Run an experiment, or go on with it, unless it has finished before; say what has come of it.
 
-        ``place`` is its place among those that run side by side.
+        ``worker`` is the number of the worker that runs it, of those side by side.
         """
         name, own = experiment.name, self.own_folder(experiment.name, seed)
         done = None if again else self.finished(name, seed)
@@ -84,12 +84,12 @@ class Runner:
         log = self.folder / "logs" / f"{name}_seed_{seed}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("a", encoding="utf-8") as output:
-            reason = "" if done else self._steps(experiment.before, experiment, seed, output, place)
+            reason = "" if done else self._steps(experiment.before, experiment, seed, output, worker)
             if not reason and done is None:
-                reason = self._execute(self._fit(experiment, seed, again), output, place)
+                reason = self._execute(self._fit(experiment, seed, again), output, worker)
             found = done or self.finished(name, seed)
             if not reason and found is not None:
-                reason = self._steps(experiment.after, experiment, seed, output, place)
+                reason = self._steps(experiment.after, experiment, seed, output, worker)
         return Outcome(name, seed, None if reason else found, reason and f"{reason} ({log})", is_new=done is None)
 
     def _asked(self, experiment: Experiment, seed: int) -> str:
@@ -153,7 +153,7 @@ class Runner:
 
         return PLACE.sub(folder_of, text)
 
-    def _steps(self, steps: list[Command], experiment: Experiment, seed: int, output: IO[str], place: int) -> str:
+    def _steps(self, steps: list[Command], experiment: Experiment, seed: int, output: IO[str], worker: int) -> str:
         """Take steps beside training, but for those that were taken before; return what went wrong."""
         for step in steps:
             if step.makes is not None and Path(self._filled(step.makes, experiment, seed)).exists():
@@ -161,17 +161,17 @@ class Runner:
             command = (self.fast and step.fast) or step.command
             script, *words = (self._filled(word, experiment, seed) for word in shlex.split(command))
             options = [*self._search_options(experiment), *self.more] if script == "sweep.py" else []
-            reason = self._execute([self._script(script), *words, *options], output, place)
+            reason = self._execute([self._script(script), *words, *options], output, worker)
             if reason:
                 return reason
         return ""
 
-    def _execute(self, command: list[str], output: IO[str], place: int) -> str:
+    def _execute(self, command: list[str], output: IO[str], worker: int) -> str:
         """Execute a script, its words going to a log; return why it failed, or nothing."""
         output.write(f"$ python {shlex.join(command)}\n")
         output.flush()
         began = output.tell()
-        code = self.processes.run(command, output, environment_of_worker(place, self.num_workers))
+        code = self.processes.run(command, output, environment_of_worker(worker, self.num_workers))
         if code == 0:
             return ""
         with Path(output.name).open(encoding="utf-8", errors="replace") as log:

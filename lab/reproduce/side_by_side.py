@@ -1,5 +1,6 @@
 """Experiments that run side by side, each as soon as what it starts from has ended."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -16,17 +17,30 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Turn:
-    """An experiment with a seed."""
+class Seeded:
+    """An experiment with a seed, and whether it is the first of all those of its data set, which it downloads and converts."""
 
     experiment: Experiment
     seed: int
+    prepares_data: bool = False
 
-    def waits_for(self, other: "Turn") -> bool:
-        """Return whether this one must not begin before another has ended: it starts from it, or both take the same steps."""
+    def waits_for(self, other: "Seeded") -> bool:
+        """Return whether this one must not begin before another has ended: it needs its run, its data or the same steps."""
+        if other.prepares_data and other != self and other.experiment.data_name == self.experiment.data_name:
+            return True
         if self.seed == other.seed:
             return other.experiment.name in self.experiment.needs
         return self.experiment is other.experiment and bool(self.experiment.before) and other.seed < self.seed
+
+
+def seeded(experiments: Iterable[Experiment], seeds: Iterable[int]) -> list[Seeded]:
+    """Return experiments with seeds, seed by seed."""
+    found: list[Seeded] = []
+    prepared: set[str] = set()
+    for seed, experiment in itertools.product(seeds, experiments):
+        found.append(Seeded(experiment, seed, experiment.data_name not in prepared))
+        prepared.add(experiment.data_name)
+    return found
 
 
 @dataclass
@@ -52,34 +66,34 @@ class Processes:
                 self._running.discard(process)
 
     def end(self) -> None:
-        """Tell all of them to end, which write down where they were, and begin no other."""
+        """Tell all of them to end, which write down where they were (but on Windows), and begin no other."""
         with self._lock:
             self._ending = True
             for process in self._running:
                 process.terminate()
 
 
-def take_turns(
-    turns: Iterable[Turn], run: Callable[[Turn, int], Result], end: Callable[[], None], num_workers: int
+def run_side_by_side(
+    asked: Iterable[Seeded], run: Callable[[Seeded, int], Result], end: Callable[[], None], num_workers: int
 ) -> Generator[Result]:
-    """Run turns side by side, and yield what comes of each as it ends.
+    """Run experiments side by side, and yield what comes of each as it ends.
 
     Args:
-        turns: in the order in which they begin, but that one that waits for another lets others pass.
-        run: runs one, given its place among those that run together, 0 to ``num_workers - 1``.
+        asked: in the order in which they begin, but that one that waits for another lets others pass.
+        run: runs one, given the number of its worker, 0 to ``num_workers - 1``.
         end: ends what is running, if this process is told to end.
         num_workers: how many may run together.
     """
-    waiting = list(turns)
-    running: dict[Future[Result], tuple[Turn, int]] = {}
+    waiting = list(asked)
+    running: dict[Future[Result], tuple[Seeded, int]] = {}
     with ThreadPoolExecutor(num_workers) as pool:
         try:
             while waiting or running:
-                for turn in list(waiting):
-                    free = set(range(num_workers)) - {place for _, place in running.values()}
-                    if free and not any(turn.waits_for(other) for other in [*waiting, *(busy for busy, _ in running.values())]):
-                        waiting.remove(turn)
-                        running[pool.submit(run, turn, min(free))] = turn, min(free)
+                for one in list(waiting):
+                    free = set(range(num_workers)) - {worker for _, worker in running.values()}
+                    if free and not any(one.waits_for(other) for other in [*waiting, *(busy for busy, _ in running.values())]):
+                        waiting.remove(one)
+                        running[pool.submit(run, one, min(free))] = one, min(free)
                 ended, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)  # on Windows Ctrl-C is heard in between
                 for future in ended:
                     del running[future]
