@@ -163,8 +163,7 @@ def record_of(results: dict[str, Result], answers: list[dict[str, Any]], facts: 
 
 
 def _device(record: dict[str, Any]) -> str:
-    threads = f", {record['threads']} threads" if "threads" in record else ""
-    return f"{record.get('device', 'a device that is not noted')}{threads}"
+    return f"{record.get('device', 'a device that is not noted')}"
 
 
 def _commit(record: dict[str, Any]) -> str:
