@@ -50,9 +50,9 @@ def test_a_residual_net_of_basic_blocks_has_the_parameters_of_resnet_18_without_
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_residual_net_with_the_weights_of_resnet_18_computes_what_that_does(training: bool) -> None:
-    net, resnet = ResidualNet((3, 224, 224)).train(training), _resnet_without_last_layer().train(training)
+    net, resnet = ResidualNet((3, 224, 224)).double().train(training), _resnet_without_last_layer().double().train(training)
     _copy_in_order(resnet, net)
-    images = _images(2, 3, 96, 80)
+    images = _images(2, 3, 96, 80).double()  # they add up in another order, of which float32 would show the rounding
     torch.testing.assert_close(net(images), resnet(images))
     states = zip(net.state_dict().values(), resnet.state_dict().values(), strict=True)
     assert all(torch.allclose(ours, theirs) for ours, theirs in states)
