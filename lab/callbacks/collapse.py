@@ -52,7 +52,7 @@ class CollapseGuard(Callback):
             return
         if self.remedy == "auto" and not self._before:
             self._before = {name: value.detach().cpu().clone() for name, value in pl_module.state_dict().items()}
-        self._asked_for = asked_for(pl_module.loss)
+        self._asked_for = self._asked_for or asked_for(pl_module.loss)  # not what a remedy has made of it
         self._set_loss(trainer, pl_module)
         self._hook = pl_module.register_forward_hook(self._see)
 
