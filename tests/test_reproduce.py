@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from lab.reproduce import catalog as catalog_module
 from lab.reproduce.catalog import Bar, Catalog, Experiment, Question, read_catalog
 from lab.reproduce.command import _run_all
 from lab.reproduce.markdown import markdown
+from lab.reproduce.measured import Measured, read_measured, score_of
 from lab.reproduce.page import page_of
 from lab.reproduce.questions import answer
-from lab.reproduce.results import Result, measure, needed, record_of, score_of, verdict
+from lab.reproduce.results import Result, measure, needed, record_of, verdict
 from lab.reproduce.runner import Runner
+from lab.reproduce.side_by_side import seeded
+from lab.reproduce.table import Table
 
 CONFIGS = sorted((PROJECT / "configs" / "experiments").glob("*.yaml"))
 ALL = [f"{letter}{i + 1}" for letter, num in {"s": 2, "p": 6, "t": 2, "d": 8, "b": 4, "n": 3}.items() for i in range(num)]
@@ -38,7 +42,7 @@ def _result(
 ) -> Result:
     experiment = Experiment(name, f"about {name}", "s1", "test/accuracy", bar=bar, also=["val/accuracy", "test/auc"])
     runs = {seed: _run(tmp_path / name / str(seed), accuracy, curve) for seed, accuracy in enumerate(accuracies)}
-    return measure(experiment, runs, {}, fast=False)
+    return measure(experiment, runs, {}, fast=False, asked=["val/accuracy>=0.8"])
 
 
 def test_every_experiment_that_is_named_has_a_row_and_every_config_is_run_by_one() -> None:
@@ -151,7 +155,7 @@ def test_a_question_is_answered_where_the_interval_of_the_difference_leaves_out_
 
 
 def test_fewer_epochs_to_a_score_are_better(tmp_path: Path) -> None:
-    question = Question("Faster?", ("a", "b"), "val/accuracy", epochs_to=0.8)
+    question = Question("Faster?", ("a", "b"), "val/accuracy", score="val/accuracy>=0.8")
     slow, fast = [0.2, 0.5, 0.7, 0.8], [0.5, 0.85, 0.7]
     results = {
         "a": _result(tmp_path, "a", [0.9, 0.9, 0.9], curve=fast),
@@ -339,6 +343,9 @@ def test_the_script_lists_experiments_and_refuses_what_it_does_not_know(script: 
         (["--seeds", "0"], "must be a whole number above 0, not '0'"),
         (["--data-root", "nowhere"], "--data-root nowhere is not a folder; --fast needs no data"),
         (["--table", "-o", "nowhere"], "has no runs to write a table of"),
+        (["--join", "nowhere.json"], "nowhere.json cannot be read: No such file or directory"),
+        (["--join", str(PROJECT / "README.md")], "README.md is not a results.json of reproduce.py"),
+        (["--fast", "--join", "results.json"], "leave --fast out"),
     ):
         done = script("reproduce.py", *wrong)
         assert done.returncode == 2
@@ -371,14 +378,78 @@ def test_every_experiment_runs_fast_but_for_those_whose_weights_are_downloaded(s
 def test_of_two_workers_each_has_half_of_the_threads(
     tmp_path: Path, small_catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("lab.workers._num_processors", lambda: 6)
     runner = dataclasses.replace(_runner(tmp_path, small_catalog), num_workers=2)
     (tmp_path / "scripts" / "fit.py").write_text(f"import os; print('threads', os.environ['OMP_NUM_THREADS'])\n{STUB}")
-    failures: dict[tuple[str, int], str] = {}
-    _run_all(runner, list(small_catalog.experiments.values()), range(2), False, failures)
-    assert set(failures) == {(name, seed) for name in ("s1_wrong", "s1_late") for seed in range(2)}
+    table = Table(runner, list(small_catalog.experiments.values()))
+    _run_all(table, seeded(table.chosen, range(2)), again=False)
+    assert set(table.failures) == {(name, seed) for name in ("s1_wrong", "s1_late") for seed in range(2)}
     for name in ("s1", "s1_on"):
         for seed in range(2):
             assert runner.finished(name, seed) is not None
             assert "threads 3" in (runner.folder / "logs" / f"{name}_seed_{seed}.log").read_text()
+
+
+def _ran(tmp_path: Path, catalog: Catalog, seeds: range, joined: list[Path]) -> Table:
+    """Run s1 and s1_on on a machine of their own, and write its table."""
+    tmp_path.mkdir()
+    runner = _runner(tmp_path, catalog, fast=False)
+    elsewhere = {name: found for path in joined for name, found in read_measured(path, catalog)[0].items()}
+    runner.folder.mkdir()
+    table = Table(runner, [catalog.experiments[name] for name in ("s1", "s1_on")], elsewhere)
+    _run_all(table, seeded(table.chosen, seeds, elsewhere, shlex.join(QUICK)), again=False)
+    table.write()
+    return table
+
+
+def test_seeds_measured_on_another_machine_are_joined_and_not_run_again(tmp_path: Path, small_catalog: Catalog) -> None:
+    _ran(tmp_path / "one", small_catalog, range(1), [])
+    _ran(tmp_path / "two", small_catalog, range(2), [tmp_path / "one" / "out" / "results.json"])
+    assert sorted(path.name for path in (tmp_path / "two" / "out" / "runs").iterdir()) == ["s1_on_seed_1", "s1_seed_1"]
+    record = json.loads((tmp_path / "two" / "out" / "results.json").read_text())
+    assert [row["values"] for row in record["experiments"]] == [{"0": 50.0, "1": 50.0}] * 2
+    assert record["questions"][0]["values"] == [{"0": 50.0, "1": 50.0}] * 2
+    assert "50.00 ± 0.00 (accuracy, 2 seeds)" in (tmp_path / "two" / "out" / "README.md").read_text()
+    third = _ran(tmp_path / "three", small_catalog, range(2), [tmp_path / "two" / "out" / "results.json"])
+    assert not (third.runner.folder / "runs").exists()
+    assert json.loads((third.runner.folder / "results.json").read_text())["experiments"] == record["experiments"]
+
+
+def test_what_a_run_starts_from_is_run_here_though_it_was_measured_elsewhere(small_catalog: Catalog) -> None:
+    experiments = [small_catalog.experiments[name] for name in ("s1", "s1_on")]
+    elsewhere = {"s1": {0: Measured({}), 1: Measured({})}, "s1_on": {0: Measured({}), 2: Measured({}, options="--x 1")}}
+    names = [(one.experiment.name, one.seed) for one in seeded(experiments, range(3), elsewhere)]
+    assert names == [("s1", 1), ("s1_on", 1), ("s1", 2), ("s1_on", 2)]
+    assert seeded(experiments, [1], elsewhere)[0].prepares_data  # though seed 0 is left out
+    assert [one.experiment.name for one in seeded(experiments, [2], elsewhere, "--x  1")] == ["s1"]
+
+
+def test_what_was_measured_by_another_config_is_not_joined(tmp_path: Path, small_catalog: Catalog) -> None:
+    table = _ran(tmp_path / "one", small_catalog, range(1), [])
+    path = table.runner.folder / "results.json"
+    experiment = dataclasses.replace(small_catalog.experiments["s1"], options={"model.rows": 7})
+    changed = dataclasses.replace(small_catalog, experiments={**small_catalog.experiments, "s1": experiment})
+    found, others = read_measured(path, changed)
+    assert (found, others) == ({}, ["s1", "s1_on"])  # s1_on starts from s1
+    assert set(read_measured(path, small_catalog)[0]) == {"s1", "s1_on"}
+
+
+ROW = '{"name": "s1", "digest": "", "seeds": {"0": {"scores": {"test/accuracy": "high"}}}}'
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "{}",
+        "[1]",
+        "not JSON",
+        '{"fast": false, "experiments": [{"name": "s1"}]}',
+        f'{{"fast": false, "experiments": [{ROW}]}}',
+        '{"fast": true, "experiments": []}',
+    ],
+)
+def test_a_file_that_is_no_table_of_measurements_is_not_joined(tmp_path: Path, small_catalog: Catalog, wrong: str) -> None:
+    (tmp_path / "results.json").write_text(wrong)
+    with pytest.raises(ValueError, match=r"results.json is (not a results.json of reproduce.py|a table of short runs)"):
+        read_measured(tmp_path / "results.json", small_catalog)

@@ -95,6 +95,12 @@ class Experiment:
         return list(dict.fromkeys(name for text in texts for name in PLACE.findall(text) if name not in OWN_PLACES))
 
     @property
+    def scores(self) -> list[str]:
+        """The names of all scores that it tells, or is judged by."""
+        more = [self.bar.and_score] if self.bar is not None and self.bar.and_score is not None else []
+        return list(dict.fromkeys([self.score, *self.also, *more]))
+
+    @property
     def config_file(self) -> Path:
         """The config that is shipped."""
         return CONFIGS / f"{self.name.split('_')[0] if '{' in self.config else self.config}.yaml"
@@ -127,15 +133,14 @@ class Question:
     Args:
         ask: the question, whose answer is yes if the first one is better.
         compare: the two experiments.
-        score: the score that is compared; None where it is asked how fast one is.
-        epochs_to: the curve and the value that it must reach: fewer epochs are better.
+        curve: what is drawn.
+        score: what is compared: a score, or ``val/accuracy>=0.9``, after how many epochs a curve first reached a value.
     """
 
     ask: str
     compare: tuple[str, str]
     curve: str
-    score: str | None = None
-    epochs_to: float | None = None
+    score: str
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,10 @@ class Catalog:
             if name in chosen:
                 chosen |= set(self.experiments[name].needs)
         return [experiment for name, experiment in self.experiments.items() if name in chosen]
+
+    def asked(self, experiment: Experiment) -> list[str]:
+        """Return the scores that questions ask of an experiment."""
+        return [question.score for question in self.questions if experiment.name in question.compare]
 
     def digest(self, experiment: Experiment) -> str:
         """Return a text that changes with what an experiment runs, and with what those run that it needs."""

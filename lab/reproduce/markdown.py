@@ -53,7 +53,8 @@ def measured(entry: dict[str, Any]) -> str:
     if mean is None or math.isnan(mean):
         return "not measured"
     more = "".join(f"; {_named(name)} {_with_interval(*values)}" for name, values in entry["also"].items())
-    more += "; collapsed, and began again, with seed " * bool(entry["collapses"]) + ", ".join(entry["collapses"])
+    collapsed = [seed for seed, one in entry["seeds"].items() if one["collapsed_at_steps"]]
+    more += "; collapsed, and began again, with seed " * bool(collapsed) + ", ".join(collapsed)
     return f"{_with_interval(mean, low, high)} ({_named(entry['score'])}, {num} seed{'' if num == 1 else 's'}){more}"
 
 
@@ -67,9 +68,10 @@ def _named(score: str) -> str:
 
 def took(entry: dict[str, Any]) -> str:
     """Return how long training took, from the fastest to the slowest seed."""
-    if not entry["seconds"]:
+    seconds = [one["seconds"] for one in entry["seeds"].values() if one["seconds"] is not None]
+    if not seconds:
         return ""
-    least, most = min(entry["seconds"]), max(entry["seconds"])
+    least, most = min(seconds), max(seconds)
     return f"{least:.0f} s" if round(least) == round(most) else f"{least:.0f} to {most:.0f} s"
 
 
@@ -80,6 +82,6 @@ def _cell(text: str) -> str:
 def _places(record: dict[str, Any]) -> list[str]:
     where: dict[str, list[str]] = {}
     for entry in record["experiments"]:
-        for place in entry["places"]:
+        for place in dict.fromkeys(one["place"] for one in entry["seeds"].values()):
             where.setdefault(place, []).append(entry["name"])
     return [f"- {place}: {', '.join(names)}" for place, names in where.items()]

@@ -4,50 +4,35 @@ import math
 from typing import Any
 
 from lab.report.compare import t_interval
-from lab.report.run import Run
 from lab.reproduce.catalog import Question
-from lab.reproduce.results import Result, score_of
+from lab.reproduce.measured import REACHES
+from lab.reproduce.results import Result
 
 
 def answer(question: Question, results: dict[str, Result]) -> dict[str, Any] | None:
-    """Answer a question in a sentence; None where one of the experiments has no run.
+    """Answer a question in a sentence; None where one of the experiments has not been measured.
 
     The difference is taken seed by seed, as the two share their batches' draws, and the answer is given where its 95 %
     t-interval lies on one side of 0.
     """
     first, second = (results.get(name) for name in question.compare)
-    if first is None or second is None or not (first.runs and second.runs):
+    if first is None or second is None or not (first.measured and second.measured):
         return None
-    values = [_values(result, question) for result in (first, second)]
+    values = [result.by_seed(question.score) for result in (first, second)]
     seeds = sorted(values[0].keys() & values[1].keys())
     differences = [values[0][seed] - values[1][seed] for seed in seeds]
     mean, low, high = t_interval(differences) if differences else (math.nan,) * 3
-    better = low > 0 if question.epochs_to is None else high < 0
-    worse = high < 0 if question.epochs_to is None else low > 0
+    better, worse = (high < 0, low > 0) if REACHES in question.score else (low > 0, high < 0)
     verdict = "Yes" if better else "No, the other way round" if worse else f"It cannot be told from {_num(seeds)}"
     sentence = f"{verdict}: {_measured(question, values, seeds)}, a difference of {mean:+.2f}"
     sentence += f" with the 95 % interval {low:+.2f} to {high:+.2f} over {_num(seeds)}." if not math.isnan(low) else "."
-    lost = sorted((first.runs.keys() & second.runs.keys()) - set(seeds))
+    lost = sorted((first.measured.keys() & second.measured.keys()) - set(seeds))
     if not differences or lost:
         which = f"seed {' and '.join(map(str, lost))} has" if differences else "no seed has"
         without = f"{which} not {_name(question)} of both" if differences else f"{which} {_name(question)} of both"
         sentence = f"It cannot be told: {without}."
     return {"ask": question.ask, "answer": sentence, "compare": list(question.compare), "curve": question.curve,
             "values": [{str(seed): value for seed, value in found.items()} for found in values]}  # fmt: skip
-
-
-def _values(result: Result, question: Question) -> dict[int, float]:
-    found = {
-        seed: score_of(run, question.score or "") if question.epochs_to is None else epochs_to(run, question)
-        for seed, run in result.runs.items()
-    }
-    return {seed: value for seed, value in found.items() if not math.isnan(value)}
-
-
-def epochs_to(run: Run, question: Question) -> float:
-    """Return after how many epochs a curve first reached a value; NaN where it never did."""
-    epochs, values = run.history.get(question.curve, ([], []))
-    return next((e for e, value in zip(epochs, values, strict=True) if value >= (question.epochs_to or 0.0)), math.nan)
 
 
 def _measured(question: Question, values: list[dict[int, float]], seeds: list[int]) -> str:
@@ -57,9 +42,8 @@ def _measured(question: Question, values: list[dict[int, float]], seeds: list[in
 
 
 def _name(question: Question) -> str:
-    if question.epochs_to is None:
-        return f"{question.score} in %"
-    return f"the number of epochs until {question.curve} is {question.epochs_to:g}"
+    curve, reaches, least = question.score.partition(REACHES)
+    return f"the number of epochs until {curve} is {least}" if reaches else f"{question.score} in %"
 
 
 def _num(seeds: list[int]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from lab.report.compare import t_interval
 from lab.report.run import Run, read_run
 from lab.reproduce.catalog import Bar, Experiment
-from lab.run_list import read_record
+from lab.reproduce.measured import Measured
 
 LEAST_SEEDS = 3  # fewer are said
 
@@ -21,19 +21,24 @@ class Result:
 
     Args:
         experiment: what was run.
-        runs: of each seed, the folder that is left.
-        values: of each seed, the score in the unit of the table.
+        score: the name of the score that counts.
+        measured: of each seed that has this score, what its run has measured.
         failures: of each seed that has none, why.
-        options: with which runs were made, in addition to the experiment's own.
+        runs: of each seed that was run here, what its folder holds.
         shared: the folder of what all seeds share.
     """
 
     experiment: Experiment
-    runs: dict[int, Run]
-    values: dict[int, float]
+    score: str
+    measured: dict[int, Measured]
     failures: dict[int, str]
-    options: list[str]
+    runs: dict[int, Run]
     shared: Path | None = None
+
+    @property
+    def values(self) -> dict[int, float]:
+        """The score by seed, in the unit of the table."""
+        return self.by_seed(self.score)
 
     @property
     def interval(self) -> tuple[float, float, float]:
@@ -42,20 +47,13 @@ class Result:
 
     @property
     def also(self) -> dict[str, tuple[float, float, float]]:
-        """The further scores, each as ``interval`` is; of those that all runs have."""
-        values = {name: [score_of(run, name) for run in self.runs.values()] for name in self.experiment.also}
-        return {name: t_interval(found) for name, found in values.items() if found and not any(map(math.isnan, found))}
+        """The further scores, each as ``interval`` is; of those that all seeds have."""
+        values = {name: list(self.by_seed(name).values()) for name in self.experiment.also}
+        return {name: t_interval(found) for name, found in values.items() if found and len(found) == len(self.measured)}
 
-    @property
-    def seconds(self) -> list[float]:
-        """How long each training took."""
-        return [run.seconds["fit"] for run in self.runs.values() if "fit" in run.seconds]
-
-    @property
-    def places(self) -> list[str]:
-        """Where it was run, and by which commit, each once."""
-        records = [run.record for run in self.runs.values()]
-        return list(dict.fromkeys(f"{_device(record)}, {_commit(record)}" for record in records))
+    def by_seed(self, name: str) -> dict[int, float]:
+        """Return a score of the seeds that have it."""
+        return {seed: one.scores[name] for seed, one in self.measured.items() if name in one.scores}
 
 
 def measure(
@@ -63,31 +61,31 @@ def measure(
     runs: dict[int, Path],
     failures: dict[int, str],
     fast: bool,
-    options: Sequence[str] = (),
+    asked: Sequence[str] = (),
+    options: dict[int, str] | None = None,
+    elsewhere: dict[int, Measured] | None = None,
     shared: Path | None = None,
 ) -> Result:
-    """Read what the runs of an experiment have left, ``fast`` ones or not."""
-    found = {seed: read_run(folder) for seed, folder in sorted(runs.items())}
+    """Read what the runs of an experiment have left.
+
+    Args:
+        experiment: what was run.
+        runs: the folder of each seed that was run here.
+        failures: of each seed that has none, why.
+        fast: whether runs are short.
+        asked: scores to read, beside those that the experiment tells.
+        options: with which a seed was run, in addition to the experiment's own.
+        elsewhere: what was measured elsewhere, where there is no run here.
+        shared: the folder of what all seeds share.
+    """
     score = (fast and experiment.fast_score) or experiment.score
-    values = {seed: score_of(run, score) for seed, run in found.items()}
-    missing = {seed: f"there is no {score}" for seed, value in values.items() if math.isnan(value)}
-    known = {seed: value for seed, value in values.items() if seed not in missing}
-    return Result(experiment, found, known, {**failures, **missing}, list(options), shared)
-
-
-def score_of(run: Run, name: str) -> float:
-    """Return a score of a run in the unit of the table: per cent, but for losses; NaN where it has none."""
-    file, colon, key = name.partition(":")
-    if colon:
-        value: Any = read_record(run.folder / file)
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        number = float(value) if isinstance(value, int | float) else math.nan
-    elif name in run.scores:
-        number = run.scores[name]
-    else:
-        number = run.history.get(name, ([], [math.nan]))[1][-1]
-    return number if name.endswith("loss") else 100.0 * number
+    names = list(dict.fromkeys([score, *experiment.scores, *asked]))
+    read = {seed: read_run(folder) for seed, folder in sorted(runs.items())}
+    found = {seed: Measured.of_run(run, names, (options or {}).get(seed, "")) for seed, run in read.items()}
+    missing = {seed: f"there is no {score}" for seed, one in found.items() if score not in one.scores}
+    measured = {seed: one for seed, one in {**(elsewhere or {}), **found}.items() if score in one.scores}
+    failed = {seed: why for seed, why in {**failures, **missing}.items() if seed not in measured}
+    return Result(experiment, score, dict(sorted(measured.items())), failed, read, shared)
 
 
 def needed(bar: Bar, results: dict[str, Result], seeds: Collection[int]) -> tuple[float, str]:
@@ -117,7 +115,8 @@ def verdict(result: Result, results: dict[str, Result]) -> str:
         return ""
     reached = mean > least if bar.ahead_of else mean >= least
     if bar.and_score is not None:
-        reached &= statistics.fmean(score_of(result.runs[seed], bar.and_score) for seed in seeds) >= bar.and_least
+        more = result.by_seed(bar.and_score)
+        reached &= statistics.fmean(more.get(seed, math.nan) for seed in seeds) >= bar.and_least
     few = f" with seed {' and '.join(map(str, sorted(seeds)))} alone" if len(seeds) < LEAST_SEEDS else ""
     return f"{'reached' if reached else 'missed'}{few}"
 
@@ -127,8 +126,10 @@ def _mean(result: Result | None, seeds: Collection[int]) -> float:
     return statistics.fmean(values) if values else math.nan
 
 
-def record_of(results: dict[str, Result], answers: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the table in plain Python."""
+def record_of(
+    results: dict[str, Result], answers: list[dict[str, Any]], facts: dict[str, Any], digests: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the table in plain Python, with a text for each experiment that changes with what it runs."""
     rows = []
     for result in results.values():
         experiment = result.experiment
@@ -137,36 +138,20 @@ def record_of(results: dict[str, Result], answers: list[dict[str, Any]], facts: 
         rows.append(
             {
                 "name": experiment.name,
+                "digest": (digests or {}).get(experiment.name, ""),
                 "about": experiment.about,
-                "command": " ".join([experiment.command(), *result.options]),
+                "command": " ".join([experiment.command(), *sorted({one.options for one in result.measured.values()} - {""})]),
                 "score": experiment.score,
                 "reported": experiment.reported,
                 "mean": mean,
                 "interval": [low, high],
                 "also": {name: list(values) for name, values in result.also.items()},
                 "values": {str(seed): value for seed, value in result.values.items()},
+                "seeds": {str(seed): one.record() for seed, one in result.measured.items()},
                 "bar": None if bar is None else {"words": bar[1], "least": bar[0]},
                 "verdict": "" if facts["fast"] else verdict(result, results),
-                "seconds": result.seconds,
-                "places": result.places,
-                "collapses": {
-                    str(seed): run.record["collapsed_at_steps"]
-                    for seed, run in result.runs.items()
-                    if run.record.get("collapsed_at_steps")
-                },
-                "runs": {str(seed): str(run.folder) for seed, run in result.runs.items()},
                 "failures": {str(seed): reason for seed, reason in result.failures.items()},
                 "notes": experiment.notes,
             }
         )
     return {**facts, "experiments": rows, "questions": answers}
-
-
-def _device(record: dict[str, Any]) -> str:
-    return f"{record.get('device', 'a device that is not noted')}"
-
-
-def _commit(record: dict[str, Any]) -> str:
-    commit = record.get("commit")
-    changed = " with changes" if record.get("uncommitted_changes") else ""
-    return f"commit {str(commit)[:7]}{changed}" if commit else "no commit noted"

@@ -63,6 +63,11 @@ class Runner:
             return None
         return next((run for run in self._runs(name, seed) if read_record(run / "state.json").get("state") == "finished"), None)
 
+    def seeds(self, experiment: Experiment) -> list[int]:
+        """Return the seeds that an experiment was run with, finished or not."""
+        found = (self.folder / "runs").glob(f"{experiment.name}_seed_*")
+        return sorted(int(path.name.rpartition("_")[2]) for path in found if path.name.rpartition("_")[2].isdigit())
+
     def options_of(self, name: str, seed: int) -> list[str]:
         """Return the options that an experiment was run with, in addition to its own."""
         found: list[str] = read_record(self.own_folder(name, seed) / ASKED).get("options", [])

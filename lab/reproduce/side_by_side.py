@@ -1,16 +1,18 @@
 """Experiments that run side by side, each as soon as what it starts from has ended."""
 
 import itertools
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TypeVar
 
 from lab.reproduce.catalog import Experiment
+from lab.reproduce.measured import Elsewhere
 from lab.runs import PROJECT
 
 Result = TypeVar("Result")
@@ -33,14 +35,21 @@ class Seeded:
         return self.experiment is other.experiment and bool(self.experiment.before) and other.seed < self.seed
 
 
-def seeded(experiments: Iterable[Experiment], seeds: Iterable[int]) -> list[Seeded]:
-    """Return experiments with seeds, seed by seed."""
+def seeded(
+    experiments: Iterable[Experiment], seeds: Iterable[int], elsewhere: Elsewhere | None = None, options: str = ""
+) -> list[Seeded]:
+    """Return experiments with seeds, seed by seed, but for what was measured elsewhere with these options.
+
+    What another one starts from is run here too.
+    """
     found: list[Seeded] = []
-    prepared: set[str] = set()
-    for seed, experiment in itertools.product(seeds, experiments):
-        found.append(Seeded(experiment, seed, experiment.data_name not in prepared))
-        prepared.add(experiment.data_name)
-    return found
+    for seed, experiment in reversed(list(itertools.product(seeds, experiments))):  # what is needed stands before
+        known = (elsewhere or {}).get(experiment.name, {}).get(seed)
+        needed = any(seed == other.seed and experiment.name in other.experiment.needs for other in found)
+        if needed or known is None or shlex.split(known.options) != shlex.split(options):
+            found.insert(0, Seeded(experiment, seed))
+    firsts = {one.experiment.data_name: one for one in reversed(found)}
+    return [replace(one, prepares_data=firsts[one.experiment.data_name] is one) for one in found]
 
 
 @dataclass
