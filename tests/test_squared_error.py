@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from lab.losses import SquaredError
 
-Reduction = Literal["sum", "mean"]
+Reduction = Literal["brier", "sum", "mean"]
 
-REDUCTIONS: list[Reduction] = ["sum", "mean"]
+REDUCTIONS: list[Reduction] = ["brier", "sum", "mean"]
 
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
@@ -26,8 +26,8 @@ def _loss_by_loop(logits: Tensor, labels: Tensor, reduction: Reduction) -> float
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
         total = sum(math.exp(z) for z in row)
         error = sum((math.exp(z) / total - (c == label)) ** 2 for c, z in enumerate(row))
-        losses.append(error if reduction == "sum" else error / len(row))
-    return sum(losses) / len(losses)
+        losses.append(error / len(row) if reduction == "mean" else error)
+    return sum(losses) if reduction == "sum" else sum(losses) / len(losses)
 
 
 def _gradient(loss: SquaredError, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,10 +49,11 @@ def test_the_loss_is_that_of_a_loop_over_images_and_classes(reduction: Reduction
         assert loss.item() > 0
 
 
-def test_the_mean_over_classes_is_the_mean_squared_error_of_torch() -> None:
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_sum_and_the_mean_are_those_of_the_squared_error_of_torch(reduction: Literal["sum", "mean"]) -> None:
     logits, labels = _batch(3)
-    expected = nn.MSELoss()(logits.softmax(1), nn.functional.one_hot(labels, 5).double())
-    torch.testing.assert_close(SquaredError("mean")(logits, labels), expected)
+    expected = nn.MSELoss(reduction=reduction)(logits.softmax(1), nn.functional.one_hot(labels, 5).double())
+    torch.testing.assert_close(SquaredError(reduction)(logits, labels), expected)
 
 
 def test_the_mean_over_two_classes_is_the_brier_score_of_sklearn() -> None:
@@ -63,11 +64,13 @@ def test_the_mean_over_two_classes_is_the_brier_score_of_sklearn() -> None:
 
 
 @pytest.mark.parametrize("num_classes", [2, 5])
-def test_loss_and_gradient_of_the_sum_are_those_of_the_mean_times_the_number_of_classes(num_classes: int) -> None:
+def test_the_score_is_as_many_times_the_mean_as_there_are_classes_and_the_sum_that_of_all_images(num_classes: int) -> None:
     logits, labels = _batch(5, num_classes=num_classes)
     of_mean = _gradient(SquaredError("mean"), logits, labels)
+    of_score = _gradient(SquaredError("brier"), logits, labels)
+    torch.testing.assert_close(of_score, tuple(num_classes * value for value in of_mean))
     of_sum = _gradient(SquaredError("sum"), logits, labels)
-    torch.testing.assert_close(of_sum, tuple(num_classes * value for value in of_mean))
+    torch.testing.assert_close(of_sum, tuple(len(labels) * value for value in of_score))
 
 
 @every_reduction
@@ -153,11 +156,11 @@ def test_the_loss_has_the_precision_of_the_logits_but_at_least_float32(reduction
 
 @pytest.mark.parametrize("reduction", ["none", "Sum", None])
 def test_an_unknown_reduction_is_refused(reduction: Any) -> None:
-    with pytest.raises(ValueError, match=f"SquaredError: reduction must be sum or mean, not {reduction!r}"):
+    with pytest.raises(ValueError, match=f"SquaredError: reduction must be brier, sum or mean, not {reduction!r}"):
         SquaredError(reduction)
 
 
 def test_the_reduction_is_kept_under_its_name() -> None:
-    assert SquaredError().reduction == "sum"
+    assert SquaredError().reduction == "brier"
     assert SquaredError("mean").reduction == "mean"
     assert list(SquaredError().parameters()) == []
