@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -5,7 +6,8 @@ import pytest
 import torch
 
 from lab.callbacks.console import EpochLog
-from lab.callbacks.defaults import default_callbacks
+from lab.callbacks.defaults import BATCH_HOOKS, default_callbacks
+from lab.callbacks.finite import FiniteLoss
 from lab.callbacks.monitor import MonitorCheck
 from lab.data import Synthetic
 from lab.models import Classifier
@@ -43,6 +45,27 @@ def test_a_line_of_the_epoch_log_holds_the_scores_of_its_own_epoch(tmp_path: Pat
     assert ["val/loss" in line for line in lines] == [False, True, False, True]
     assert len(set(kept.losses)) == 3
     assert all(loss in line for loss, line in zip(kept.losses, lines[:3], strict=True))
+
+
+def test_callbacks_are_not_called_every_step_for_nothing_but_for_what_they_do() -> None:
+    callbacks = {type(callback): callback for callback in default_callbacks(Path("run"))}
+    for kind, callback in callbacks.items():
+        for hook in BATCH_HOOKS:
+            does_something = any(hook in vars(base) for base in kind.__mro__[: kind.__mro__.index(pl.Callback)])
+            assert callable(getattr(callback, hook)) == does_something, (kind, hook)
+    assert callable(callbacks[FiniteLoss].on_train_batch_end)
+    assert callbacks[FiniteLoss].on_before_backward is None
+    assert callable(FiniteLoss(None).on_before_backward)  # the class is as it was
+
+
+def test_where_there_is_no_gpu_no_driver_is_looked_for_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # as Lightning does
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    _fit([], max_epochs=1)
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    _fit([], max_epochs=1)
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "0"
 
 
 @pytest.mark.parametrize("monitor", ["train/los", "val/acuracy"])

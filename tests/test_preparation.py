@@ -46,6 +46,15 @@ def test_pixels_are_normalised_as_a_data_set_does(tmp_path: Path) -> None:
     assert again.image_shape == data.image_shape
 
 
+def test_pixels_of_unit_range_are_left_as_they_are_and_say_so_in_plain_python() -> None:
+    left = Preparation(["a"], (1, 1, 2), torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
+    assert left.normalize(torch.tensor([[[[0.0, 0.7]]]])).tolist() == torch.tensor([[[[0.0, 0.7]]]]).tolist()
+    again = Preparation.from_state(left.state_dict())  # after use
+    assert again.mean.tolist() == [[[0.0]]]
+    moved = Preparation(["a"], (1, 1, 2), torch.tensor([[[0.0]]]), torch.tensor([[[2.0]]]))
+    assert moved.normalize(torch.tensor([[[[0.0, 0.5]]]])).tolist() == [[[[0.0, 0.25]]]]
+
+
 @pytest.mark.parametrize("normalization", ["unit", "standard", "mean_image"])
 def test_every_normalization_comes_back_from_plain_python(normalization: Any) -> None:
     data = Synthetic(num_train_images=50, num_test_images=10, normalization=normalization)

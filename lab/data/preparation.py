@@ -46,6 +46,8 @@ class Preparation:
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return what a network sees of float images (N, C, H, W) in [0, 1], changed in place."""
+        if not self.mean.any() and bool((self.std == 1).all()):
+            return images
         return images.sub_(self.mean.to(images.device)).div_(self.std.to(images.device))
 
     def state_dict(self) -> dict[str, Any]:

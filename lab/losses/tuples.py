@@ -33,8 +33,10 @@ def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -
         where one of the kinds does not exist.
     """
     labels_here = labels.cpu()
-    same_class = _draw_pairs(labels_here, num_pairs // 2, True, generator)
-    different_class = _draw_pairs(labels_here, num_pairs // 2, False, generator)
+    order = torch.argsort(labels_here, stable=True)
+    counts = torch.unique_consecutive(labels_here[order], return_counts=True)[1]
+    same_class = _draw_pairs(order, counts, num_pairs // 2, True, generator)
+    different_class = _draw_pairs(order, counts, num_pairs // 2, False, generator)
     num_each = min(len(same_class), len(different_class))
     pairs = torch.cat([same_class[:num_each], different_class[:num_each]])
     turned = torch.rand(len(pairs), 1, generator=generator) < 0.5  # else the classes would tell the first from the second
@@ -42,15 +44,17 @@ def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -
     return pairs[:, 0], pairs[:, 1], torch.arange(2 * num_each, device=labels.device) < num_each
 
 
-def _draw_pairs(labels: Tensor, num_pairs: int, same: bool, generator: torch.Generator) -> Tensor:
-    """Draw distinct pairs (M, 2), uniformly from all same-class or all different-class pairs."""
-    order = torch.argsort(labels, stable=True)
-    _, counts = torch.unique_consecutive(labels[order], return_counts=True)
+def _draw_pairs(order: Tensor, counts: Tensor, num_pairs: int, same: bool, generator: torch.Generator) -> Tensor:
+    """Draw distinct pairs (M, 2), uniformly from all same-class or all different-class pairs.
+
+    Args:
+        order: the positions (N,), class by class, of which the classes have ``counts``.
+    """
     starts = counts.cumsum(0) - counts
     # In sorted order, position i can pair with every later position of its class, or with every one after its class.
-    position = torch.arange(len(labels))
+    position = torch.arange(len(order))
     class_end = (starts + counts).repeat_interleave(counts)
-    num_partners = class_end - position - 1 if same else len(labels) - class_end
+    num_partners = class_end - position - 1 if same else len(order) - class_end
     first_partner = position + 1 if same else class_end
     bounds = num_partners.cumsum(0)
     total = int(bounds[-1]) if len(bounds) else 0

@@ -13,6 +13,7 @@ from lab.models.logged import log_scores
 from lab.models.needs import check_needs
 from lab.models.recipe import family_recipe
 from lab.models.schedule import check_makers, check_schedule, optimizer_and_schedule
+from lab.models.spare import spare_driver_checks
 from lab.models.surroundings import add_surroundings, restore_surroundings
 
 Batch = tuple[Tensor, Tensor]
@@ -100,6 +101,7 @@ class Family(LightningModule):
     def on_train_start(self) -> None:
         """Make sure that the schedule of a checkpoint, where training goes on from one, is as long as the run."""
         check_schedule(self.trainer)
+        spare_driver_checks()
         self._with_penalty = [part for part in self.modules() if callable(getattr(part, "penalty", None))]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
