@@ -20,6 +20,19 @@ MAY_IMPORT = {
         "plots",
         "writing",
     },  # for scripts/, demo, clean
+    "benchmark": {
+        "benchmark",
+        "arguments",
+        "commands",
+        "data",
+        "device",
+        "losses",
+        "metrics",
+        "nets",
+        "plots",
+        "runs",
+        "writing",
+    },
     "callbacks": {"callbacks", "configuration", "metrics", "plots", "writing"},
     "clean": {
         *(

@@ -13,6 +13,7 @@ from lab.plots.pictures import pair_grid, query_rows, sample_batch
 from lab.plots.search import importances, parallel_coordinates
 from lab.plots.style import png_bytes
 from lab.plots.suspicious import suspicious_labels
+from lab.plots.timings import timings
 from lab.plots.verification import roc_and_det
 from lab.plots.weights import weight_grid
 
@@ -35,5 +36,6 @@ __all__ = [
     "sample_batch",
     "score_comparison",
     "suspicious_labels",
+    "timings",
     "weight_grid",
 ]

@@ -1,0 +1,78 @@
+"""The same training by a bare loop over tensors in memory, without Lightning, which nothing can be much faster than."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.benchmark.cases import SIDE, Case
+from lab.benchmark.clock import Clock
+from lab.benchmark.data import digits
+
+SAMPLES_PER_CLASS = 8
+STEPS_AN_EPOCH = 200  # where an epoch has no end of its own
+
+
+def bare(case: Case, root: Path, clock: Clock) -> None:
+    """A loop over tensors in memory: what nothing can be faster than."""
+    images, labels = loaded(case, root)
+    network = case.network()
+    optimizer = case.optimizer(network.parameters())
+    network.train()
+    while True:
+        batches = index_batches(case, labels)
+        for rows in batches:
+            loss = case.loss(network(images[rows].float().div_(255)), target_of(case, labels[rows]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        clock.lap(len(batches))
+
+
+def target_of(case: Case, labels: Tensor) -> Tensor:
+    """Return what a loss takes: the labels, or of pairs whether both are of one class."""
+    if case.order != "pairs":
+        return labels
+    first, second = labels.chunk(2)
+    return first == second
+
+
+def index_batches(case: Case, labels: Tensor) -> list[Tensor]:
+    """Draw the batches of an epoch, each as positions of images (N,)."""
+    if case.order == "random":
+        return list(torch.randperm(len(labels)).split(case.batch_size))[: len(labels) // case.batch_size]
+    by_class = [torch.nonzero(labels == label).squeeze(1) for label in labels.unique()]
+    if case.order == "classes":
+        chosen = [members[torch.randint(len(members), (STEPS_AN_EPOCH, SAMPLES_PER_CLASS))] for members in by_class]
+        return list(torch.cat(chosen, 1))
+    batches = []
+    for _ in range(len(labels) // case.batch_size):
+        first = torch.randint(len(labels), (case.batch_size // 2,))
+        second = torch.randint(len(labels), (case.batch_size // 2,))
+        for place in range(0, len(first), 2):  # every other pair is of one class
+            members = by_class[int(labels[first[place]])]
+            second[place] = members[int(torch.randint(len(members), ()))]
+        batches.append(torch.cat([first, second]))
+    return batches
+
+
+def loaded(case: Case, root: Path) -> tuple[Tensor, Tensor]:
+    """Return the training images (N, C, H, W), uint8, and labels (N,)."""
+    return digits(root) if case.data == "digits" else decoded(root)
+
+
+def decoded(root: Path) -> tuple[Tensor, Tensor]:
+    """Return all pictures at once."""
+    from torchvision.transforms.v2.functional import pil_to_tensor
+
+    pictures = folder_of(root)
+    return torch.stack([pil_to_tensor(picture) for picture, _ in pictures]), torch.tensor([label for _, label in pictures])
+
+
+def folder_of(root: Path, to_tensor: bool = False) -> Any:
+    """Return torchvision's data set of the pictures, which decodes one whenever it is asked for."""
+    from torchvision import datasets, transforms
+
+    steps = [transforms.Resize(SIDE), transforms.CenterCrop(SIDE), *([transforms.ToTensor()] if to_tensor else [])]
+    return datasets.ImageFolder(str(root / "pictures" / "train"), transforms.Compose(steps))

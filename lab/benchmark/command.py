@@ -1,0 +1,84 @@
+"""What the script does."""
+
+import argparse
+import importlib.metadata
+import math
+import platform
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from lab.arguments import Arguments, positive, run_command
+from lab.runs import PROJECT, environment
+
+LIBRARIES = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "keras", "jax", "tensorflow")
+
+
+def benchmark() -> None:
+    """Time what the command line asks for, and write the table."""
+    run_command(_benchmark)
+
+
+def _benchmark() -> None:
+    asked = _parser().parse_args()
+    import torch
+
+    from lab.benchmark.cases import CASES
+    from lab.benchmark.contest import peers_of
+    from lab.benchmark.data import make_data
+    from lab.benchmark.measure import START_UP, measure
+    from lab.benchmark.scoring import SCORING
+    from lab.benchmark.table import markdown, record_of, write
+    from lab.device import device_name
+
+    every = {**{case: peers_of(case) for case in (*CASES, *SCORING)}, START_UP: ["own", "imports"]}
+    if unknown := [name for name in asked.cases if name not in every]:
+        raise ValueError(f"there is no case {unknown[0]!r}; there are {', '.join(every)}")
+    cases = {case: peers for case, peers in every.items() if not asked.cases or case in asked.cases}
+    folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        make_data(Path(work))
+        results = measure(cases, Path(work), asked.rounds, asked.seconds, say=lambda text: print(text, flush=True))
+    found = {name: _version(name) for name in LIBRARIES}
+    facts = {
+        "command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(),
+        "rounds": asked.rounds,
+        "device": device_name(torch.device("cpu")),
+        "python": platform.python_version(),
+        "versions": {name: version for name, version in found.items() if version is not None},
+        "commit": environment().get("commit"),
+    }
+    record = record_of(results, facts)
+    write(folder, record)
+    print(markdown(record))
+    print(f"{folder / 'README.md'}, results.json and timings.png beside it")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return seconds
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Arguments(
+        "Time training and scoring beside a bare loop, stock Lightning and others, by turns in processes of their own."
+    )
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="such as p2 or retrieval (all)")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="how often each is timed (5)")
+    parser.add_argument("--seconds", type=_seconds, default=5.0, metavar="S", help="how long a round of training is timed (5)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for table and picture (lightning_logs/benchmark)")
+    return parser

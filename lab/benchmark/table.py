@@ -1,0 +1,109 @@
+"""What was timed, as a table, a picture and a record."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lab import plots
+from lab.benchmark.cases import CASES
+from lab.benchmark.measure import START_UP, Results, Taken, ratio
+from lab.benchmark.scoring import SCORING
+from lab.runs import write_json
+from lab.writing import whole_file
+
+ABOUT = {
+    "own": "this codebase",
+    "bare": "a bare loop, or the bare products",
+    "lightning": "Lightning alone, over tensors in memory",
+    "stock": "Lightning, torchvision's data, DataLoader",
+    "stock_2_workers": "the same with 2 workers",
+    "metric_learning": "pytorch-metric-learning's trainer",
+    "keras": "Keras",
+    "decode": "decoding anew",
+    "imports": "importing torch, torchvision and lightning",
+}
+START_UP_TARGETS = {"imports": 1.5}
+
+
+def about(case: str) -> str:
+    """Return what a case is."""
+    if case == START_UP:
+        return "from the start of fit.py to the end of the first step, bundled digits"
+    return CASES[case].about if case in CASES else SCORING[case][0]
+
+
+def targets_of(case: str) -> dict[str, float]:
+    """Return by peer how many times its time this codebase may take."""
+    if case == START_UP:
+        return START_UP_TARGETS
+    return CASES[case].targets if case in CASES else SCORING[case][2]
+
+
+def record_of(results: Results, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the table in plain Python."""
+    cases = [
+        {
+            "name": case,
+            "about": about(case),
+            "peers": [_entry(case, peer, taken, peers["own"]) for peer, taken in peers.items()],
+        }
+        for case, peers in results.items()
+    ]
+    return {**facts, "cases": cases}
+
+
+def _entry(case: str, peer: str, taken: Taken, own: Taken) -> dict[str, Any]:
+    times, target = ratio(own, taken), targets_of(case).get(peer)
+    return {
+        "peer": peer,
+        "about": ABOUT[peer],
+        "milliseconds": taken.milliseconds,
+        "median": taken.median,
+        "mebibytes": max(taken.mebibytes, default=None),
+        "own_takes": None if peer == "own" or math.isnan(times) else times,
+        "target": target,
+        "reached": None if target is None or math.isnan(times) else times <= target,
+        "reason": taken.reason,
+    }
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """Return the table of a record as Markdown."""
+    lines = [
+        "# How fast",
+        "",
+        f"Written by `{record['command']}`. {record['rounds']} rounds by turns; milliseconds a step, or a ",
+    ]
+    lines[-1] += "call: the median, and the least and the most of all rounds. Ratios are medians over rounds."
+    lines += ["", "| case | who | milliseconds | this codebase takes | peak memory |", "| --- | --- | --- | --- | --- |"]
+    lines += [line for case in record["cases"] for line in _rows(case)]
+    where = f"{record['device']}, Python {record['python']}, " + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+    return "\n".join([*lines, "", f"Measured on {where}; commit {record['commit']}."]) + "\n"
+
+
+def _rows(case: dict[str, Any]) -> Iterator[str]:
+    for number, entry in enumerate(case["peers"]):
+        name = f"**{case['name']}** {case['about']}" * (number == 0)
+        times = "" if entry["own_takes"] is None else f"{entry['own_takes']:.2f} times that"
+        if entry["target"] is not None:
+            times += f"; at most {entry['target']:g}: {'reached' if entry['reached'] else 'missed'}"
+        memory = "" if entry["mebibytes"] is None else f"{entry['mebibytes']:,.0f} MiB"
+        yield f"| {name} | {entry['about']} | {_milliseconds(entry)} | {times} | {memory} |"
+
+
+def _milliseconds(entry: dict[str, Any]) -> str:
+    taken = entry["milliseconds"]
+    if not taken:
+        return f"failed: {entry['reason']}".replace("|", "\\|")
+    return f"{entry['median']:.3g} ({min(taken):.3g} to {max(taken):.3g})"
+
+
+def write(folder: Path, record: dict[str, Any]) -> None:
+    """Write record, table and picture."""
+    write_json(folder / "results.json", record)
+    timings = {case["name"]: {entry["about"]: entry["milliseconds"] for entry in case["peers"]} for case in record["cases"]}
+    with whole_file(folder / "README.md") as unfinished:
+        unfinished.write_text(markdown(record), encoding="utf-8")
+    with whole_file(folder / "timings.png") as unfinished:
+        unfinished.write_bytes(plots.png_bytes(plots.timings(timings)))

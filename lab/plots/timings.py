@@ -1,0 +1,38 @@
+"""How long things take, side by side."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from lab.plots.lettering import fitted
+from lab.plots.style import PANEL, SMALL, color, describe, finished, new_figure, number_ticks, plain_numbers, say
+
+
+def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the median of some times as a dot and all of them as a line, one panel a case, on a logarithmic axis.
+
+    Args:
+        cases: by case and by who took them, times in milliseconds; none of who has failed.
+    """
+    rows = [max(1, len(times)) for times in cases.values()] or [1]
+    figure = new_figure(2.4 * PANEL, 0.9 * len(rows) + 0.24 * sum(rows), "milliseconds, the median and all rounds")
+    panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=rows)[:, 0]
+    for axes, (case, times) in zip(panels, cases.items(), strict=False):
+        describe(axes, case, "", "", [], 2.4 * PANEL)
+        known = {who: found for who, found in times.items() if found}
+        if not known:
+            say(axes, "nobody has a time")
+            continue
+        for row, found in enumerate(known.values()):
+            axes.hlines(row, min(found), max(found), color=color(0), linewidth=2.5, alpha=0.6)
+            axes.plot([statistics.median(found)], [row], marker="o", markersize=6, color=color(0))
+            text = f"{statistics.median(found):.3g}"
+            axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        plain_numbers(axes.xaxis)
+        number_ticks(axes.yaxis, list(range(len(known))), [fitted(who, 2.6, SMALL) for who in known], fontsize=SMALL)
+        axes.set_ylim(len(known) - 0.5, -0.5)
+    return finished(figure)

@@ -1,0 +1,199 @@
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from conftest import PROJECT, Script
+
+from lab import plots
+from lab.benchmark import measure as measure_module
+from lab.benchmark.bare import index_batches, target_of
+from lab.benchmark.cases import CASES, Halves, batch_hard, contrastive
+from lab.benchmark.clock import Clock, Enough, peak_memory
+from lab.benchmark.contest import PEERS, peers_of
+from lab.benchmark.data import digits, make_data
+from lab.benchmark.measure import Taken, measure, ratio
+from lab.benchmark.scoring import SCORING
+from lab.benchmark.table import ABOUT, markdown, record_of
+from lab.data import MNIST
+from lab.losses import ContrastiveLoss, TripletLoss
+from lab.losses.distances import pair_distances
+from lab.models import SplitImage
+from lab.nets import MLP
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("data")
+    make_data(made)
+    return made
+
+
+def _embeddings(num: int) -> torch.Tensor:
+    return torch.randn(num, 5, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_bare_loop_has_the_losses_of_this_codebase() -> None:
+    embeddings, same = _embeddings(12), torch.tensor([True, False] * 3)
+    own = ContrastiveLoss()(pair_distances(embeddings[:6], embeddings[6:], "euclidean"), same.float())
+    torch.testing.assert_close(contrastive(embeddings, same), own)
+    labels = torch.tensor([0, 1, 2] * 4)
+    torch.testing.assert_close(batch_hard(embeddings, labels), TripletLoss()(embeddings, labels))
+
+
+def test_the_bare_network_of_s1_is_that_of_this_codebase() -> None:
+    encoder = MLP((1, 14, 28), [], 10, bias=False)
+    model, bare = SplitImage(encoder, 10, head="bias"), Halves()
+    bare.shared.weight.data = next(encoder.parameters()).data
+    images = torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(bare(images), model(images))
+    assert sum(p.numel() for p in bare.parameters()) == 3_930
+
+
+def test_torchvision_and_this_codebase_read_the_digits_that_are_timed(root: Path) -> None:
+    images, labels = digits(root)
+    theirs = torchvision.datasets.MNIST(str(root))
+    assert torch.equal(theirs.data.unsqueeze(1), images)
+    assert torch.equal(theirs.targets, labels)
+    ours = MNIST(root=root)
+    ours.prepare_data()
+    assert torch.equal(ours.read()["train"][:][0], images)
+    assert len(labels.unique()) == 10
+    assert torch.equal(images[:4000], images[4000:8000])  # the bundled ones, again
+
+
+@pytest.mark.parametrize("case", ["p2", "s1", "t1"])
+def test_bare_batches_are_pairs_classes_or_any_images(case: str) -> None:
+    labels = torch.arange(1_000) % 10
+    batches = index_batches(CASES[case], labels)
+    assert {len(batch) for batch in batches} == {CASES[case].batch_size}
+    if case == "s1":
+        assert len(torch.cat(batches).unique()) == len(batches) * 32
+    elif case == "t1":
+        assert all(torch.bincount(labels[batch]).tolist() == [8] * 10 for batch in batches)
+    else:
+        same = target_of(CASES[case], labels[batches[0]])
+        assert same[::2].all()  # every other pair is of one class
+        assert not same[1::2].all()
+
+
+def test_the_clock_leaves_out_the_first_epoch_and_ends_after_the_time_it_was_given() -> None:
+    clock = Clock(seconds=0.0)
+    assert clock.record()["milliseconds"] is None
+    clock.lap(10)
+    with pytest.raises(Enough):
+        clock.lap(5)
+    assert clock.steps == 5
+    milliseconds = clock.record()["milliseconds"]
+    assert milliseconds is not None
+    assert 0 <= milliseconds < 1_000
+    patient = Clock(seconds=60.0)
+    for _ in range(3):
+        patient.lap(1)
+    assert patient.steps == 2
+
+
+def test_the_peak_of_memory_is_that_of_the_process_itself() -> None:
+    words = (
+        "import lab.benchmark.clock as c; first = c.peak_memory(); held = bytearray(80 * 2**20); print(first, c.peak_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", words], cwd=PROJECT, capture_output=True, text=True, check=True)
+    first, then = map(float, done.stdout.split())
+    assert 70 < then - first < 100
+    own = peak_memory()
+    assert own is None or first < own  # this one has PyTorch
+
+
+def test_ratios_are_of_rounds_that_belong_together() -> None:
+    assert ratio(Taken([2.0, 30.0, 4.0]), Taken([1.0, 10.0, 4.0])) == 2.0
+    assert math.isnan(ratio(Taken([]), Taken([1.0])))
+
+
+def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def run(case: str, peer: str, root: Path, seconds: float) -> dict[str, Any] | str:
+        asked.append(peer)
+        return "out of | memory" if peer == "stock" else {"milliseconds": 2.0 if peer == "own" else 1.0, "mebibytes": 10.0}
+
+    monkeypatch.setattr(measure_module, "_run", run)
+    results = measure({"p2": ["own", "bare", "stock"]}, tmp_path, 3, 1.0, say=lambda _: None)
+    assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
+    facts = {"command": "", "rounds": 3, "device": "a CPU", "python": "3", "versions": {"torch": "2"}, "commit": "abc"}
+    record = record_of(results, facts)
+    text = markdown(record)
+    assert "| a bare loop, or the bare products | 1 (1 to 1) | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
+    assert "failed: out of \\| memory" in text
+    assert "a CPU, Python 3, torch 2; commit abc" in text
+    own, bare, _ = record["cases"][0]["peers"]
+    assert (own["own_takes"], bare["own_takes"], bare["reached"]) == (None, 2.0, False)
+    json.dumps(record)
+
+
+def test_every_contestant_is_there_and_has_a_name() -> None:
+    for case in (*CASES, *SCORING):
+        assert set(peers_of(case)) <= set(ABOUT)
+        assert "own" in peers_of(case)
+    for place in PEERS.values():
+        module, _, name = place.rpartition(".")
+        words = f"def {name}("
+        assert words in (PROJECT / f"{module.replace('.', '/')}.py").read_text()
+
+
+def test_the_bare_loop_is_timed_in_a_process_without_lightning(root: Path, tmp_path: Path) -> None:
+    words = f"""
+import sys
+sys.argv[1:] = ["s1", "bare", {str(root)!r}, "0.01", {str(tmp_path / "taken.json")!r}]
+from lab.benchmark.contest import main
+main()
+assert "lightning" not in sys.modules and "lab.data" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", words], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 0 < json.loads((tmp_path / "taken.json").read_text())["milliseconds"] < 1_000
+
+
+def test_what_is_timed_of_scoring_is_what_is_compared(root: Path) -> None:
+    calls = SCORING["one_shot"][1](root)
+    assert calls["own"]().shape == (400, 20)  # type: ignore[attr-defined]
+    assert calls["bare"]().shape == (400, 20, 20)  # type: ignore[attr-defined]
+
+
+def test_timings_have_a_panel_a_case_and_a_row_for_each_that_has_a_time() -> None:
+    figure = plots.timings({"p2": {"this codebase": [2.0, 3.0], "Keras": []}, "s1": {}})
+    first, second = figure.axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["this codebase"]
+    assert first.get_xscale() == "log"
+    assert "nobody has a time" in [text.get_text() for text in second.texts]
+
+
+def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
+    for wrong, complaint in (
+        (["p9"], "there is no case 'p9'; there are p2, s1"),
+        (["--rounds", "0"], "above 0"),
+        (["--seconds", "-1"], "above 0"),
+    ):
+        done = script("benchmark.py", *wrong)
+        assert done.returncode == 2
+        assert complaint in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_script_times_every_contestant_of_a_case_and_the_start(script: Script, tmp_path: Path) -> None:
+    done = script("benchmark.py", "s1", "start_up", "--rounds", "1", "--seconds", "0.1", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "results.json").read_text())
+    for case in record["cases"]:
+        assert [entry["reason"] for entry in case["peers"]] == [""] * len(case["peers"])
+        assert all(entry["median"] > 0 for entry in case["peers"])
+    assert re.search(r"this codebase \| [\d.]+ \(", (tmp_path / "out" / "README.md").read_text())
+    assert (tmp_path / "out" / "timings.png").stat().st_size > 5_000
