@@ -90,7 +90,7 @@ def test_hits_are_those_of_a_loop_over_tasks_queries_and_classes(seed: int, num_
     embeddings = torch.nn.functional.one_hot(labels).float() + torch.randn(len(labels), 8, generator=_generator(seed))
     tasks = draw_tasks(labels, 5, num_shots, 12, _generator())
     assert tasks is not None
-    hits = one_shot_hits(embeddings, tasks, _distance, averaging)
+    hits = one_shot_hits(embeddings, tasks, "euclidean" if averaging else _distance)
     assert hits.tolist() == _hits_by_loop(embeddings, tasks, averaging)
     assert 0 < hits.float().mean() < 1
 
@@ -100,7 +100,27 @@ def test_a_tie_is_an_error_so_an_embedding_collapsed_to_one_point_hits_nothing(v
     labels = _labels(1)
     tasks = draw_tasks(labels, 5, 1, 12, _generator())
     assert tasks is not None
-    assert not one_shot_hits(torch.full((len(labels), 6), value), tasks, _distance, averaging=True).any()
+    for distance in ("euclidean", "cosine", _distance):
+        assert not one_shot_hits(torch.full((len(labels), 6), value), tasks, distance).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cosine_hits_are_those_of_a_loop_over_unit_vectors(seed: int) -> None:
+    labels = _labels(seed)
+    embeddings = torch.nn.functional.one_hot(labels).float() + torch.randn(len(labels), 8, generator=_generator(seed))
+    tasks = draw_tasks(labels, 5, 1, 12, _generator())
+    assert tasks is not None
+    unit = torch.nn.functional.normalize(embeddings, dim=1)
+    lengths = 0.1 + torch.rand(len(labels), 1, generator=_generator(seed))
+    assert one_shot_hits(lengths * unit, tasks, "cosine").tolist() == _hits_by_loop(unit, tasks, averaging=True)
+
+
+def test_where_all_embeddings_lie_does_not_matter() -> None:
+    labels = _labels(3)
+    embeddings = torch.nn.functional.one_hot(labels).float() + 0.3 * torch.randn(len(labels), 8, generator=_generator())
+    tasks = draw_tasks(labels, 5, 1, 12, _generator())
+    assert tasks is not None
+    assert torch.equal(one_shot_hits(embeddings + 100, tasks, "euclidean"), one_shot_hits(embeddings, tasks, "euclidean"))
 
 
 def test_classes_far_apart_are_all_told_right_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +128,7 @@ def test_classes_far_apart_are_all_told_right_and_memory_is_bounded(monkeypatch:
     embeddings = 10 * torch.nn.functional.one_hot(labels).float()
     tasks = draw_tasks(labels, 8, 2, 40, _generator())
     assert tasks is not None
-    monkeypatch.setattr("lab.metrics.one_shot.MAX_CHUNK_ELEMENTS", 600)
+    monkeypatch.setattr("lab.metrics.one_shot.MAX_CHUNK_ELEMENTS", 1_200)
     largest = 0
 
     def distance(first: Tensor, second: Tensor) -> Tensor:
@@ -116,5 +136,6 @@ def test_classes_far_apart_are_all_told_right_and_memory_is_bounded(monkeypatch:
         largest = max(largest, first.numel())
         return _distance(first, second)
 
-    assert one_shot_hits(embeddings, tasks, distance, averaging=True).all()
-    assert largest <= 600
+    assert one_shot_hits(embeddings, tasks, distance).all()
+    assert 600 < largest <= 1_200
+    assert one_shot_hits(embeddings, tasks, "euclidean").all()

@@ -167,8 +167,42 @@ def test_no_more_distances_are_held_at_once_than_a_chunk_may_have(monkeypatch: p
     chunks = list(retrieval._distance_chunks(embeddings, labels, embeddings, labels))
     assert all(distances.numel() <= 200 for distances, _, _ in chunks)
     assert torch.equal(torch.cat([rows for _, _, rows in chunks]), torch.arange(len(labels)))
-    smaller = list(retrieval._distance_chunks(embeddings, labels, embeddings, labels, beside=39))
-    assert max(len(distances) for distances, _, _ in smaller) == 2  # of 61 + 39 numbers each
+    sizes: list[int] = []
+
+    def counted(gallery: retrieval._Sorted, rows: Tensor) -> Tensor:
+        distances = of_rows(gallery, rows)
+        sizes.append(distances.numel())
+        return distances
+
+    of_rows = retrieval._Sorted.distances_from
+    monkeypatch.setattr(retrieval._Sorted, "distances_from", counted)
+    search_values(embeddings, labels)
+    assert max(sizes) <= 200
+    assert sum(sizes) == 61 * 61
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_where_there_is_no_numpy_the_smallest_distances_are_the_same(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, which is not at hand in these tests."""
+    for embeddings, labels in (_random(3, size=200), _on_a_grid(3)):
+        expected = search_values(embeddings.to(dtype), labels)
+        with monkeypatch.context() as context:
+            context.setattr(retrieval, "_smallest", lambda distances, num, pool: distances.topk(num, 1, largest=False).values)
+            torch.testing.assert_close(search_values(embeddings.to(dtype), labels), expected, equal_nan=True)
+
+
+def test_the_last_bit_of_a_distance_says_whether_it_is_to_the_same_class() -> None:
+    embeddings, labels = _random(4)
+    order = labels.argsort()
+    distances = retrieval._Sorted(embeddings[order], labels[order]).distances_from(torch.arange(20, 40))
+    same = labels[order][20:40].unsqueeze(1) == labels[order]
+    same[torch.arange(20), torch.arange(20, 40)] = False  # itself is of no use
+    assert torch.equal(retrieval._of_the_same_class(distances), same)
+    expected = torch.cdist(embeddings[order][20:40], embeddings[order], compute_mode="donot_use_mm_for_euclid_dist").square()
+    expected[torch.arange(20), torch.arange(20, 40)] = torch.inf
+    torch.testing.assert_close(distances, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,7 +10,7 @@ from lab.metrics.bootstrap import intervals, mean_intervals, task_intervals
 from lab.metrics.calibration import fit_probability, threshold_for
 from lab.metrics.collected import Collected, Part, Results
 from lab.metrics.evaluation import Evaluation
-from lab.metrics.one_shot import Tasks, draw_tasks, one_shot_hits
+from lab.metrics.one_shot import Search, Tasks, draw_tasks, one_shot_hits
 from lab.metrics.retrieval import nearest_neighbor_hits, search_values
 from lab.metrics.verification import error_rates, verification_scores
 
@@ -50,7 +50,7 @@ class EmbeddingMetrics(Collected):
         self,
         draw_pairs: PairDraw,
         pair_distance: PairDistance,
-        search: str | None = "euclidean",
+        search: Search | None = "euclidean",
         evaluation: Evaluation | None = None,
     ) -> None:
         if search not in ("euclidean", "cosine", None):
@@ -163,7 +163,7 @@ class EmbeddingMetrics(Collected):
         return len(numbers) > max(int(places.max()) for places in self.trial_tasks)
 
     def _hits(self, embeddings: Tensor, tasks: Tasks) -> Tensor:
-        return one_shot_hits(embeddings, tasks, self.pair_distance, averaging=self.search is not None).float()
+        return one_shot_hits(embeddings, tasks, self.pair_distance if self.search is None else self.search).float()
 
     def to_search(self, embeddings: Tensor) -> Tensor:
         """Scale to unit length for cosine, which ranks alike as Euclidean distance then."""

@@ -1,13 +1,14 @@
 """Recognition from one example, or a few: tasks drawn from labels, and which queries find their class."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 MAX_CHUNK_ELEMENTS = 2**24
 PairDistance = Callable[[Tensor, Tensor], Tensor]
+Search = Literal["euclidean", "cosine"]
 
 
 class Tasks(NamedTuple):
@@ -57,28 +58,48 @@ def draw_tasks(
     return Tasks(torch.stack(support), torch.stack(queries))
 
 
-def one_shot_hits(embeddings: Tensor, tasks: Tasks, distance: PairDistance, averaging: bool) -> Tensor:
+def one_shot_hits(embeddings: Tensor, tasks: Tasks, distance: PairDistance | Search) -> Tensor:
     """Return whether each query is nearer to the examples of its own class than to those of any other, bool (T, N).
 
     A tie is an error, so an embedding that has collapsed to one point hits nothing.
 
     Args:
         embeddings: (M, D), every image once; tasks: positions among them.
-        distance: distances (P,) of embeddings (P, D), of the examples, to those (P, D) beside them, of the queries.
-        averaging: how K examples are one: the mean of their embeddings (Snell et al., 2017), or where a distance is learned
-            and such a mean would mean nothing, False for the mean of the distances.
+        distance: its name, and then K examples are one, the mean of their embeddings (Snell et al., 2017); or, where a distance
+            is learned and such a mean would mean nothing, a function of which the mean over the examples is taken: distances
+            (P,) of embeddings (P, D), of the examples, to those (P, D) beside them, of the queries.
     """
     num_tasks, num_ways, num_shots = tasks.support.shape
-    per_task = num_ways * num_ways * (1 if averaging else num_shots) * embeddings.shape[1]
+    # The named distances are matrix products; of others, each query is laid beside each example.
+    per_task = num_ways * num_shots * embeddings.shape[1] * (1 if isinstance(distance, str) else num_ways)
     hits = []
     for part in torch.arange(num_tasks).split(max(1, MAX_CHUNK_ELEMENTS // per_task)):
         examples, queries = embeddings[tasks.support[part]], embeddings[tasks.queries[part]]  # (t, N, K, D), (t, N, D)
-        examples = examples.mean(2, keepdim=True) if averaging else examples
-        # From each query (t, N, 1, 1, D) to each example of each class (t, 1, N, K, D).
-        pairs = torch.broadcast_tensors(examples.unsqueeze(1), queries.unsqueeze(2).unsqueeze(2))
-        first, second = (side.reshape(-1, embeddings.shape[1]) for side in pairs)
-        distances = distance(first, second).view(pairs[0].shape[:-1]).mean(3)  # (t, N, N)
-        own = distances.diagonal(dim1=1, dim2=2)
+        if isinstance(distance, str):
+            distances, margin = _products(examples.mean(2), queries, distance)
+        else:
+            distances = _pair_by_pair(examples, queries, distance)
+            margin = torch.zeros_like(distances)
+        own = (distances + margin).diagonal(dim1=1, dim2=2)
         others = distances.masked_fill(torch.eye(num_ways, dtype=torch.bool, device=own.device), torch.inf)
         hits.append(own < others.amin(2))
     return torch.cat(hits)
+
+
+def _products(examples: Tensor, queries: Tensor, distance: Search) -> tuple[Tensor, Tensor]:
+    """Return squared distances (t, N, N) of queries (t, N, D) to examples (t, N, D), and what their rounding can hide."""
+    if distance == "cosine":  # which ranks as the Euclidean distance does between unit vectors
+        examples, queries = (torch.nn.functional.normalize(side, dim=2) for side in (examples, queries))
+    center = examples.mean(1, keepdim=True)  # distances do not depend on it, but their rounding errors do
+    examples, queries = examples - center, queries - center
+    norms = queries.square().sum(2).unsqueeze(2) + examples.square().sum(2).unsqueeze(1)
+    distances = torch.baddbmm(norms, queries, examples.transpose(1, 2), alpha=-2.0)
+    limits = torch.finfo(norms.dtype)
+    return distances, norms * (8.0 * limits.eps) + limits.tiny
+
+
+def _pair_by_pair(examples: Tensor, queries: Tensor, distance: PairDistance) -> Tensor:
+    """Return distances (t, N, N) of queries (t, N, D) to examples (t, N, K, D), their means over K."""
+    pairs = torch.broadcast_tensors(examples.unsqueeze(1), queries.unsqueeze(2).unsqueeze(2))
+    first, second = (side.reshape(-1, queries.shape[2]) for side in pairs)
+    return distance(first, second).view(pairs[0].shape[:-1]).mean(3)
