@@ -74,15 +74,21 @@ class _Sorted:
         self.norms = centered.square().sum(1)
         one, norms = torch.ones_like(centered[:, :1]), self.norms.unsqueeze(1)
         # One product of both gives |x|^2 + |y|^2 - 2 x . y.
-        self.left, self.right = torch.cat([centered * -2.0, norms, one], 1), torch.cat([centered, one, norms], 1)
+        self.left, self.right = torch.cat([centered * -2.0, norms, one], 1), torch.cat([centered, one, norms], 1).T.contiguous()
+        self._held = one.new_empty(0)  # memory for a chunk, as to get it anew each time takes as long as to fill it
         counts = torch.unique_consecutive(labels, return_counts=True)[1]
         self.num_others = (counts - 1).repeat_interleave(counts)
         self.ends = counts.cumsum(0).repeat_interleave(counts)
         self.starts = self.ends - self.num_others - 1
 
     def distances_from(self, rows: Tensor) -> Tensor:
-        """Return squared distances (q, N) from images at consecutive rows (q,) to all, infinite to themselves."""
-        distances = (self.left[rows] @ self.right.T).clamp_(min=0.0)
+        """Return squared distances (q, N) from images at consecutive rows (q,) to all, infinite to themselves.
+
+        They are overwritten by the next call.
+        """
+        if len(rows) > len(self._held):
+            self._held = self.left.new_empty(len(rows), len(self.labels))
+        distances = torch.mm(self.left[rows], self.right, out=self._held[: len(rows)]).clamp_(min=0.0)
         # None of these images has its class outside these columns.
         near = slice(int(self.starts[rows[0]]), int(self.ends[rows[-1]]))
         same = self.labels[rows].unsqueeze(1) == self.labels[near]
