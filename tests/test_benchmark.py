@@ -13,12 +13,14 @@ from conftest import PROJECT, Script
 
 from lab import plots
 from lab.benchmark import measure as measure_module
+from lab.benchmark import scaling
 from lab.benchmark.bare import index_batches, target_of
 from lab.benchmark.cases import CASES, Halves, batch_hard, contrastive
 from lab.benchmark.clock import Clock, Enough, peak_memory
 from lab.benchmark.contest import PEERS, peers_of
 from lab.benchmark.data import digits, make_data
 from lab.benchmark.measure import Taken, measure, ratio
+from lab.benchmark.scaling import Growth, exponent
 from lab.benchmark.scoring import SCORING
 from lab.benchmark.table import ABOUT, markdown, record_of
 from lab.data import MNIST
@@ -128,14 +130,37 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
     results = measure({"p2": ["own", "bare", "stock"]}, tmp_path, 3, 1.0, say=lambda _: None)
     assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
     facts = {"command": "", "rounds": 3, "device": "a CPU", "python": "3", "versions": {"torch": "2"}, "commit": "abc"}
-    record = record_of(results, facts)
+    growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50.0})
+    record = record_of(results, {"images": [growth, Growth("search", "image", {10: 2.0})]}, facts)
     text = markdown(record)
     assert "| a bare loop, or the bare products | 1 (1 to 1) | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
     assert "failed: out of \\| memory" in text
     assert "a CPU, Python 3, torch 2; commit abc" in text
+    assert "| drawing, a step | 5 | 5 | 50 | 2.00 |" in text
+    assert "| search, an image | 2 |  |  |  |" in text
     own, bare, _ = record["cases"][0]["peers"]
     assert (own["own_takes"], bare["own_takes"], bare["reached"]) == (None, 2.0, False)
     json.dumps(record)
+
+
+def test_what_costs_the_same_a_step_grows_linearly_with_the_number_of_steps() -> None:
+    same, ten_times = Growth("a", "step", {10: 3.0, 100: 7.0, 1_000: 7.0}), Growth("a", "image", {10: 3.0, 100: 30.0})
+    assert [exponent(axis, same) for axis in ("images", "classes", "batch size")] == [1.0, 0.0, -1.0]
+    assert exponent("images", ten_times) == pytest.approx(2.0)
+    assert exponent("images", Growth("a", "step", {10: 3.0})) is None
+
+
+def test_every_part_is_timed_at_every_size_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "AXES", {"images": (200, 1_000), "classes": (10, 500)})
+    monkeypatch.setattr(scaling, "NUM_IMAGES", 1_000)
+    monkeypatch.setattr(scaling, "BATCH_SIZE", 40)
+    found = {
+        axis: {growth.part: growth.microseconds for growth in parts} for axis, parts in scaling.grow(lambda _: None).items()
+    }
+    assert list(found["images"]["gathering a batch"]) == [200, 1_000]
+    assert list(found["images"]["drawing P x K batches"]) == [1_000]  # 200 images of 100 classes are too few
+    assert list(found["classes"]["drawing P x K batches"]) == [10]
+    assert all(value > 0 for parts in found.values() for taken in parts.values() for value in taken.values())
 
 
 def test_every_contestant_is_there_and_has_a_name() -> None:

@@ -196,6 +196,22 @@ def test_an_unknown_distance_is_refused_by_name() -> None:
         EmbeddingMetrics(balanced_pairs, partial(pair_distances, distance="euclidean"), "manhattan")  # type: ignore[arg-type]
 
 
+def test_an_epoch_searches_among_some_images_and_a_test_among_all() -> None:
+    embeddings, labels = _split(9, size=200)
+    metrics = EmbeddingMetrics(
+        balanced_pairs, partial(pair_distances, distance="euclidean"), "euclidean", Evaluation(num_searched=150)
+    )
+    metrics.update(embeddings, labels)
+    some = torch.randperm(200, generator=torch.Generator().manual_seed(0))[:150]
+    expected = search_values(embeddings[some], labels[some])["map@r"].nanmean()
+    assert metrics.compute()["map@r"] == expected
+    metrics.reset()
+    metrics.thorough = True
+    metrics.update(embeddings, labels)
+    of_all = search_values(embeddings, labels)["map@r"].nanmean()
+    assert metrics.compute()["map@r"] == of_all != expected
+
+
 def test_the_threshold_comes_from_the_validation_split_and_the_test_split_is_judged_by_it() -> None:
     metrics = EmbeddingMetrics(
         balanced_pairs, partial(pair_distances, distance="euclidean"), evaluation=Evaluation(num_pairs=200)

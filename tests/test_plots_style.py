@@ -37,6 +37,7 @@ FIGURES: dict[str, Draw] = {  # each drawn from tensors that a function turns in
     "compare_curves": lambda turn: plots.compare_curves({name: _history() for name in ODD_NAMES}, "val/loss"),
     "score_comparison": lambda turn: plots.score_comparison(dict.fromkeys(ODD_NAMES, (0.9, 0.8, 1.0)), "$a_b$"),
     "timings": lambda turn: plots.timings({name: {name: [1.0, 2.5, 900.0], "$b$": [7.0]} for name in ODD_NAMES}),
+    "growth": lambda turn: plots.growth({name: {name: {1: 2.0, 1000: 30.0}, "$b$": {10: 1.0}} for name in ODD_NAMES[:3]}),
     "confusion_matrices": lambda turn: plots.confusion_matrices(
         {"$train$": turn(torch.arange(64).reshape(8, 8))},  # type: ignore[dict-item]
         ODD_NAMES,

@@ -13,6 +13,7 @@ from lab.arguments import Arguments, positive, run_command
 from lab.runs import PROJECT, environment
 
 LIBRARIES = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "keras", "jax", "tensorflow")
+SCALING = "scaling"
 
 
 def benchmark() -> None:
@@ -28,19 +29,21 @@ def _benchmark() -> None:
     from lab.benchmark.contest import peers_of
     from lab.benchmark.data import make_data
     from lab.benchmark.measure import START_UP, measure
+    from lab.benchmark.scaling import grow
     from lab.benchmark.scoring import SCORING
     from lab.benchmark.table import markdown, record_of, write
     from lab.device import device_name
 
     every = {**{case: peers_of(case) for case in (*CASES, *SCORING)}, START_UP: ["own", "imports"]}
-    if unknown := [name for name in asked.cases if name not in every]:
-        raise ValueError(f"there is no case {unknown[0]!r}; there are {', '.join(every)}")
+    if unknown := [name for name in asked.cases if name not in (*every, SCALING)]:
+        raise ValueError(f"there is no case {unknown[0]!r}; there are {', '.join([*every, SCALING])}")
     cases = {case: peers for case, peers in every.items() if not asked.cases or case in asked.cases}
     folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         make_data(Path(work))
-        results = measure(cases, Path(work), asked.rounds, asked.seconds, say=lambda text: print(text, flush=True))
+        results = measure(cases, Path(work), asked.rounds, asked.seconds, _say)
+    scaling = grow(_say) if not asked.cases or SCALING in asked.cases else {}
     found = {name: _version(name) for name in LIBRARIES}
     facts = {
         "command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(),
@@ -50,10 +53,14 @@ def _benchmark() -> None:
         "versions": {name: version for name, version in found.items() if version is not None},
         "commit": environment().get("commit"),
     }
-    record = record_of(results, facts)
+    record = record_of(results, scaling, facts)
     write(folder, record)
     print(markdown(record))
-    print(f"{folder / 'README.md'}, results.json and timings.png beside it")
+    print(f"{folder / 'README.md'}, results.json and the pictures beside it")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _version(name: str) -> str | None:

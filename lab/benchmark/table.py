@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lab import plots
 from lab.benchmark.cases import CASES
 from lab.benchmark.measure import START_UP, Results, Taken, ratio
+from lab.benchmark.scaling import Growth, exponent
 from lab.benchmark.scoring import SCORING
 from lab.runs import write_json
 from lab.writing import whole_file
@@ -40,7 +42,7 @@ def targets_of(case: str) -> dict[str, float]:
     return CASES[case].targets if case in CASES else SCORING[case][2]
 
 
-def record_of(results: Results, facts: dict[str, Any]) -> dict[str, Any]:
+def record_of(results: Results, scaling: dict[str, list[Growth]], facts: dict[str, Any]) -> dict[str, Any]:
     """Return the table in plain Python."""
     cases = [
         {
@@ -50,7 +52,10 @@ def record_of(results: Results, facts: dict[str, Any]) -> dict[str, Any]:
         }
         for case, peers in results.items()
     ]
-    return {**facts, "cases": cases}
+    grown = {
+        axis: [{**asdict(growth), "exponent": exponent(axis, growth)} for growth in parts] for axis, parts in scaling.items()
+    }
+    return {**facts, "cases": cases, "scaling": grown}
 
 
 def _entry(case: str, peer: str, taken: Taken, own: Taken) -> dict[str, Any]:
@@ -76,8 +81,18 @@ def markdown(record: dict[str, Any]) -> str:
         f"Written by `{record['command']}`. {record['rounds']} rounds by turns; milliseconds a step, or a ",
     ]
     lines[-1] += "call: the median, and the least and the most of all rounds. Ratios are medians over rounds."
-    lines += ["", "| case | who | milliseconds | this codebase takes | peak memory |", "| --- | --- | --- | --- | --- |"]
+    if record["cases"]:
+        lines += ["", "| case | who | milliseconds | this codebase takes | peak memory |", "| --- | --- | --- | --- | --- |"]
     lines += [line for case in record["cases"] for line in _rows(case)]
+    for axis, parts in record["scaling"].items():
+        sizes = sorted({size for growth in parts for size in growth["microseconds"]})
+        lines += [
+            "",
+            f"Microseconds by {axis}:",
+            "",
+            f"| part | {' | '.join(f'{size:,}' for size in sizes)} | an epoch grows by the power |",
+        ]
+        lines += [f"|{' --- |' * (len(sizes) + 2)}", *(_growth_row(growth, sizes) for growth in parts)]
     where = f"{record['device']}, Python {record['python']}, " + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
     return "\n".join([*lines, "", f"Measured on {where}; commit {record['commit']}."]) + "\n"
 
@@ -90,6 +105,12 @@ def _rows(case: dict[str, Any]) -> Iterator[str]:
             times += f"; at most {entry['target']:g}: {'reached' if entry['reached'] else 'missed'}"
         memory = "" if entry["mebibytes"] is None else f"{entry['mebibytes']:,.0f} MiB"
         yield f"| {name} | {entry['about']} | {_milliseconds(entry)} | {times} | {memory} |"
+
+
+def _growth_row(growth: dict[str, Any], sizes: list[int]) -> str:
+    taken = [f"{growth['microseconds'][size]:.3g}" if size in growth["microseconds"] else "" for size in sizes]
+    power = "" if growth["exponent"] is None else f"{growth['exponent']:.2f}"
+    return f"| {growth['part']}, a{'n' * (growth['unit'] == 'image')} {growth['unit']} | {' | '.join(taken)} | {power} |"
 
 
 def _milliseconds(entry: dict[str, Any]) -> str:
@@ -105,5 +126,9 @@ def write(folder: Path, record: dict[str, Any]) -> None:
     timings = {case["name"]: {entry["about"]: entry["milliseconds"] for entry in case["peers"]} for case in record["cases"]}
     with whole_file(folder / "README.md") as unfinished:
         unfinished.write_text(markdown(record), encoding="utf-8")
-    with whole_file(folder / "timings.png") as unfinished:
-        unfinished.write_bytes(plots.png_bytes(plots.timings(timings)))
+    grown = {axis: {one["part"]: one["microseconds"] for one in parts} for axis, parts in record["scaling"].items()}
+    pictures = {"timings": plots.timings(timings)} if timings else {}
+    pictures |= {"scaling": plots.growth(grown)} if grown else {}
+    for name, figure in pictures.items():
+        with whole_file(folder / f"{name}.png") as unfinished:
+            unfinished.write_bytes(plots.png_bytes(figure))

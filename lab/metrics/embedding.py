@@ -132,6 +132,9 @@ class EmbeddingMetrics(Collected):
         self, embeddings: Tensor, labels: Tensor, gallery: Tensor | None, gallery_labels: Tensor | None
     ) -> dict[str, Tensor]:
         """Score each image as a query, (N,), by name."""
+        if len(labels) > self.evaluation.num_searched and not self.thorough:
+            some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[: self.evaluation.num_searched]
+            embeddings, labels = embeddings[some], labels[some]
         queries = self.to_search(embeddings)
         values = search_values(queries, labels)
         if gallery is not None and gallery_labels is not None:

@@ -16,6 +16,8 @@ class Evaluation:
         num_ways: classes of a one-shot task; all there are, where there are fewer.
         num_shots: examples of each class.
         num_tasks: one-shot tasks, with a query of each class, always the same.
+        num_searched: validation images among which each is searched every epoch, always the same ones where there are more, as
+            the time for it grows with their square. A test searches among all.
     """
 
     operating_point: OperatingPoint = "best_accuracy"
@@ -23,10 +25,12 @@ class Evaluation:
     num_ways: int = 20
     num_shots: int = 1
     num_tasks: int = 100
+    num_searched: int = 10_000
 
     def __post_init__(self) -> None:
         check_operating_point(self.operating_point)
-        for name, least in (("num_pairs", 100), ("num_ways", 2), ("num_shots", 1), ("num_tasks", 1)):
+        smallest = {"num_pairs": 100, "num_ways": 2, "num_shots": 1, "num_tasks": 1, "num_searched": 2}
+        for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"model.evaluation.{name} must be {least} or more, not {getattr(self, name)}")
         num_different = self.num_pairs // 2

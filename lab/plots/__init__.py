@@ -13,7 +13,7 @@ from lab.plots.pictures import pair_grid, query_rows, sample_batch
 from lab.plots.search import importances, parallel_coordinates
 from lab.plots.style import png_bytes
 from lab.plots.suspicious import suspicious_labels
-from lab.plots.timings import timings
+from lab.plots.timings import growth, timings
 from lab.plots.verification import roc_and_det
 from lab.plots.weights import weight_grid
 
@@ -23,6 +23,7 @@ __all__ = [
     "compare_curves",
     "confusion_matrices",
     "distance_histograms",
+    "growth",
     "importances",
     "learning_curves",
     "network_diagram",

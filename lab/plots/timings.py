@@ -4,10 +4,24 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from lab.plots.lettering import fitted
-from lab.plots.style import PANEL, SMALL, color, describe, finished, new_figure, number_ticks, plain_numbers, say
+from lab.plots.style import (
+    PANEL,
+    SMALL,
+    color,
+    dashes,
+    describe,
+    explain,
+    finished,
+    marker,
+    new_figure,
+    number_ticks,
+    plain_numbers,
+    say,
+)
 
 
 def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -35,4 +49,32 @@ def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         plain_numbers(axes.xaxis)
         number_ticks(axes.yaxis, list(range(len(known))), [fitted(who, 2.6, SMALL) for who in known], fontsize=SMALL)
         axes.set_ylim(len(known) - 0.5, -0.5)
+    return finished(figure)
+
+
+def growth(axes: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
+    """Draw how times grow with a size, one panel for what is varied, both axes logarithmic.
+
+    Args:
+        axes: by what is varied and by part, microseconds of each size.
+    """
+    figure = new_figure(PANEL * max(1, len(axes)) + 1.9, 3.0, "microseconds of a step, or of an image")
+    panels = figure.subplots(1, max(1, len(axes)), squeeze=False, sharey=True)[0]
+    names = list(dict.fromkeys(part for parts in axes.values() for part in parts))
+    lines: dict[str, Line2D] = {}
+    for panel, (axis, parts) in zip(panels, axes.items(), strict=False):
+        describe(panel, axis, "", "")
+        for part, taken in parts.items():
+            look, sizes = names.index(part), sorted(taken)
+            style = {"color": color(look), "marker": marker(look), "linestyle": dashes(look)}
+            lines[part] = panel.plot(sizes, [taken[size] for size in sizes], markersize=4, linewidth=1.3, **style)[0]
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        plain_numbers(panel.xaxis)
+        plain_numbers(panel.yaxis)
+    if lines:
+        legend = figure.legend(
+            list(lines.values()), ["name"] * len(lines), fontsize=SMALL, loc="outside right upper", frameon=False
+        )
+        explain(legend, list(lines), 1.7)
     return finished(figure)
