@@ -79,7 +79,7 @@ def test_the_branch_sees_all_parts_in_one_call() -> None:
         ({"rows": 0}, "rows 0 and columns 1 must be positive"),
         ({"merge": "product"}, "merge, 'product', must be sum, mean or concatenate"),
         ({"head": "bias"}, "there are 48 of them and 3 classes: set model.encoder.embedding_size 3"),
-        ({"head": "cubic"}, "model.head must be linear, bias or none"),
+        ({"head": "cubic"}, "model.head must be linear, unit_linear, bias or none"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], says: str) -> None:

@@ -20,7 +20,8 @@ class Classifier(Family):
         encoder: images (N, C, H, W) to embeddings (N, D); D is its ``embedding_size``.
         num_classes: number of classes.
         loss: of logits (N, num_classes) and labels (N,); None for cross-entropy.
-        head: ``linear`` as above; ``bias`` for f(x) + b, or ``none`` for f(x) alone, where D is ``num_classes``.
+        head: ``linear`` as above; ``unit_linear`` of f(x) / |f(x)|, as for an encoder that the cosine distance has trained;
+            ``bias`` for f(x) + b, or ``none`` for f(x) alone, where D is ``num_classes``.
         optimizer: makes an optimizer of parameters.
         scheduler: makes a learning rate scheduler of an optimizer.
         embedding_size: D, for an encoder that does not say.

@@ -27,7 +27,8 @@ class SplitImage(Family):
         columns: parts from left to right; divides the width.
         merge: ``sum`` or ``mean`` of the parts' embeddings, or ``concatenate``, which keeps them apart.
         loss: of logits (N, num_classes) and labels (N,); None for cross-entropy.
-        head: ``linear`` as above; ``bias`` without W, or ``none`` without W and b, where merging gives ``num_classes`` values.
+        head: ``linear`` as above, ``unit_linear`` of what is merged scaled to length 1; ``bias`` without W, or ``none``
+            without W and b, where merging gives ``num_classes`` values.
         optimizer: makes an optimizer of parameters.
         scheduler: makes a learning rate scheduler of an optimizer.
         embedding_size: D, for an encoder that does not say.

@@ -1,20 +1,21 @@
 """What stands on top of an encoder: class logits of an embedding, or one number of two embeddings."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lab.nets.koch import initialize_as_koch
 
-ClassHead = Literal["linear", "bias", "none"]
+ClassHead = Literal["linear", "unit_linear", "bias", "none"]
 
 
 def class_head(kind: ClassHead, size: int, num_classes: int, num_parts: int = 1) -> nn.Module:
     """Make the part from outputs (N, size) to logits (N, num_classes).
 
     Args:
-        kind: ``linear`` for a linear layer with bias, ``bias`` for a bias alone, ``none`` for the outputs as they are.
+        kind: ``linear`` for a linear layer with bias, ``unit_linear`` for one of the outputs scaled to length 1, ``bias`` for a
+            bias alone, ``none`` for the outputs as they are.
         size: length of an output; ``num_classes`` unless the head is linear.
         num_classes: number of classes.
         num_parts: how many embeddings an output is made of, side by side.
@@ -22,10 +23,10 @@ def class_head(kind: ClassHead, size: int, num_classes: int, num_parts: int = 1)
     Raises:
         ValueError: if the outputs are not as many as the classes and no linear layer would make them so.
     """
-    if kind not in ("linear", "bias", "none"):
-        raise ValueError(f"model.head must be linear, bias or none, not {kind!r}")
-    if kind == "linear":
-        return nn.Linear(size, num_classes)
+    if kind not in get_args(ClassHead):
+        raise ValueError(f"model.head must be linear, unit_linear, bias or none, not {kind!r}")
+    if kind in ("linear", "unit_linear"):
+        return (nn.Linear if kind == "linear" else UnitLinear)(size, num_classes)
     if size != num_classes:
         fits = num_classes % num_parts == 0
         advice = f"model.encoder.embedding_size {num_classes // num_parts}" if fits else "model.merge sum or mean"
@@ -34,6 +35,14 @@ def class_head(kind: ClassHead, size: int, num_classes: int, num_parts: int = 1)
             f"{num_classes} classes: set {advice}"
         )
     return Bias(size) if kind == "bias" else nn.Identity()
+
+
+class UnitLinear(nn.Linear):
+    """A linear layer of vectors scaled to length 1, as those are compared that the cosine distance has trained."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return outputs (N, num_out) of vectors (N, num_in)."""
+        return super().forward(nn.functional.normalize(input, dim=1))
 
 
 class Bias(nn.Module):

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
+
+from lab.nets.memory import place
 
 Block = Literal["plain", "basic", "bottleneck"]
 
@@ -60,12 +61,11 @@ class ResidualNet(nn.Module):
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.embedding_size = embedding_size or num_in
         self.projection = nn.Identity() if self.embedding_size == num_in else nn.Linear(num_in, self.embedding_size)
-        # Channels last in memory: the same numbers up to rounding, in about three quarters of the time on a CPU.
-        self.layers.to(memory_format=torch.channels_last)
+        self.memory_format = place(self.layers)  # three quarters of the time on a CPU
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, C, H, W) as vectors (N, embedding_size)."""
-        embeddings: Tensor = self.projection(self.layers(images.contiguous(memory_format=torch.channels_last)))
+        embeddings: Tensor = self.projection(self.layers(images.contiguous(memory_format=self.memory_format)))
         return embeddings
 
 
