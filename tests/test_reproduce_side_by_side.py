@@ -41,7 +41,7 @@ class _Log:
         name = one.experiment.name
         self.events.append(("begins", name, one.seed))
         self.workers[name] = worker
-        time.sleep(0.05)
+        time.sleep(0.15)
         self.events.append(("ends", name, one.seed))
         return name
 

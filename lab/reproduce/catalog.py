@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class Experiment:
         """The config that is shipped."""
         return CONFIGS / f"{self.name.split('_')[0] if '{' in self.config else self.config}.yaml"
 
-    @property
+    @cached_property
     def data(self) -> dict[str, Any]:
         """What the config says of the data."""
         found: dict[str, Any] = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))["data"]
