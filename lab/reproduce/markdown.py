@@ -75,6 +75,17 @@ def took(entry: dict[str, Any]) -> str:
     return f"{least:.0f} s" if round(least) == round(most) else f"{least:.0f} to {most:.0f} s"
 
 
+def headline(entry: dict[str, Any]) -> str:
+    """Return a row's figures as a comment for the head of its config; nothing where there are none."""
+    if not entry["seeds"]:
+        return ""
+    devices = dict.fromkeys(one["place"].rpartition(", ")[0] for one in entry["seeds"].values())
+    reported = f"; reported {entry['reported']}" * bool(entry["reported"])
+    time = f"in {took(entry)} " * bool(took(entry))
+    line = f"# trained {time}on {' or '.join(devices)}; {measured(entry)}{reported}; row {entry['name']} of README.md"
+    return " ".join(line.replace("±", "+-").split())
+
+
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
