@@ -46,15 +46,13 @@ def index_batches(case: Case, labels: Tensor) -> list[Tensor]:
     if case.order == "classes":
         chosen = [members[torch.randint(len(members), (STEPS_AN_EPOCH, SAMPLES_PER_CLASS))] for members in by_class]
         return list(torch.cat(chosen, 1))
-    batches = []
-    for _ in range(len(labels) // case.batch_size):
-        first = torch.randint(len(labels), (case.batch_size // 2,))
-        second = torch.randint(len(labels), (case.batch_size // 2,))
-        for place in range(0, len(first), 2):  # every other pair is of one class
-            members = by_class[int(labels[first[place]])]
-            second[place] = members[int(torch.randint(len(members), ()))]
-        batches.append(torch.cat([first, second]))
-    return batches
+    shape = (len(labels) // case.batch_size, case.batch_size // 2)
+    first, second = torch.randint(len(labels), (2, *shape)).unbind()
+    order, counts = labels.argsort(), labels.bincount()
+    starts, own = counts.cumsum(0) - counts, labels[first]
+    of_the_class = order[starts[own] + (torch.rand(shape) * counts[own]).long()]
+    second[:, ::2] = of_the_class[:, ::2]  # every other pair is of one class
+    return list(torch.cat([first, second], 1))
 
 
 def loaded(case: Case, root: Path) -> tuple[Tensor, Tensor]:

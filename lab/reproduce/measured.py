@@ -87,9 +87,7 @@ def read_measured(path: Path, catalog: Catalog) -> tuple[Elsewhere, list[str]]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         is_fast = stored["fast"]
         rows = {row["name"]: row for row in stored["experiments"]}
-        found = {
-            name: {int(seed): Measured.from_record(one) for seed, one in row["seeds"].items()} for name, row in rows.items()
-        }
+        found = {name: _seeds(row["seeds"]) for name, row in rows.items()}
         digests = {name: row["digest"] for name, row in rows.items()}
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
