@@ -120,11 +120,22 @@ def test_a_bar_set_by_another_experiment_is_judged_over_the_seeds_of_both(tmp_pa
     assert verdict(result, results) == "missed with seed 0 alone"  # though 50 is more than 41.7
 
 
+@pytest.mark.parametrize(
+    ("bar", "reached"),
+    [(Bar(ahead_of="same"), "missed"), (Bar(within=0.0, of="same"), "reached"), (Bar(halfway=["same", "same"]), "reached")],
+)
+def test_equal_scores_are_a_tie_though_means_are_rounded(tmp_path: Path, bar: Bar, reached: str) -> None:
+    accuracies = [0.912, 0.913, 0.913]
+    assert verdict(_result(tmp_path, "own", accuracies, bar), {"same": _result(tmp_path, "same", accuracies)}) == reached
+
+
 def test_a_second_score_of_a_bar_must_be_reached_too(tmp_path: Path) -> None:
     for least, said in ((75.0, "reached"), (76.0, "missed")):
         bar = Bar(least=90.0, and_score="val/accuracy", and_least=least)
         result = _result(tmp_path / said, "own", [0.90, 0.91, 0.92], bar, curve=[0.5, 0.75])
         assert verdict(result, {}) == said
+    bar = Bar(least=90.0, and_score="val/accuracy", and_least=75.0)
+    assert verdict(_result(tmp_path / "unknown", "own", [0.90, 0.91, 0.92], bar), {}) == ""
 
 
 def test_the_interval_is_that_of_student_over_seeds(tmp_path: Path) -> None:
@@ -277,6 +288,22 @@ def test_a_run_counts_only_for_what_was_asked_for_when_it_ran(tmp_path: Path, sm
     assert runner.finished("s1", 1) is None
 
 
+def test_runs_with_other_options_do_not_count_and_share_no_search(tmp_path: Path, small_catalog: Catalog) -> None:
+    runner, experiments = _runner(tmp_path, small_catalog), [small_catalog.experiments[name] for name in ("s1", "s1_on")]
+    other = dataclasses.replace(runner, more=["--trainer.max_epochs", "1"])
+    for experiment in experiments:
+        assert runner.run(experiment, 0).run is not None
+        assert other.run(experiment, 1).run is not None
+        assert other.shared(experiment) != runner.shared(experiment)
+    for one, seed in ((runner, 0), (other, 1)):
+        table = Table(one, experiments)
+        table.write()
+        rows = json.loads((one.folder / "results.json").read_text())["experiments"]
+        assert [list(row["values"]) for row in rows] == [[str(seed)]] * 2
+        left_out = [words.partition(": ")[0] for words in table.left_out()]
+        assert left_out == [f"{name} seed {1 - seed}" for name in ("s1", "s1_on")]
+
+
 def test_steps_before_and_after_are_taken_once_and_their_failure_is_that_of_the_experiment(tmp_path: Path) -> None:
     (tmp_path / "steps.yaml").write_text("""
 fast: {lab.data.MNIST: {data.bundled: true}}
@@ -311,11 +338,15 @@ def test_a_comment_in_a_config_makes_no_other_experiment_of_it_but_a_value_does(
 ) -> None:
     monkeypatch.setattr(catalog_module, "CONFIGS", tmp_path)
     monkeypatch.setattr(catalog_module, "PROJECT", tmp_path)
+    monkeypatch.setattr(catalog_module, "DEFAULTS", tmp_path / "default.yaml")
+    (tmp_path / "default.yaml").write_text("trainer: {max_epochs: 10, devices: 1}")
     experiment, digests = small_catalog.experiments["s1"], []
     for text in ("trainer: {max_epochs: 1}", "# measured\ntrainer: {max_epochs: 1}", "trainer: {max_epochs: 2}"):
         (tmp_path / "s1.yaml").write_text(text)
         digests.append(small_catalog.digest(experiment))
     assert digests[0] == digests[1] != digests[2]
+    (tmp_path / "default.yaml").write_text("trainer: {max_epochs: 10, devices: 2}")
+    assert small_catalog.digest(experiment) not in digests
 
 
 def test_full_runs_are_told_where_the_data_are(tmp_path: Path, small_catalog: Catalog) -> None:
@@ -395,10 +426,10 @@ def _ran(tmp_path: Path, catalog: Catalog, seeds: range, joined: list[Path]) -> 
     """Run s1 and s1_on on a machine of their own, and write its table."""
     tmp_path.mkdir()
     runner = _runner(tmp_path, catalog, fast=False)
-    elsewhere = {name: found for path in joined for name, found in read_measured(path, catalog)[0].items()}
+    elsewhere = {name: found for path in joined for name, found in read_measured(path, catalog, QUICK)[0].items()}
     runner.folder.mkdir()
     table = Table(runner, [catalog.experiments[name] for name in ("s1", "s1_on")], elsewhere)
-    _run_all(table, seeded(table.chosen, seeds, elsewhere, shlex.join(QUICK)), again=False)
+    _run_all(table, seeded(table.chosen, seeds, elsewhere), again=False)
     table.write()
     return table
 
@@ -418,11 +449,10 @@ def test_seeds_measured_on_another_machine_are_joined_and_not_run_again(tmp_path
 
 def test_what_a_run_starts_from_is_run_here_though_it_was_measured_elsewhere(small_catalog: Catalog) -> None:
     experiments = [small_catalog.experiments[name] for name in ("s1", "s1_on")]
-    elsewhere = {"s1": {0: Measured({}), 1: Measured({})}, "s1_on": {0: Measured({}), 2: Measured({}, options="--x 1")}}
+    elsewhere = {"s1": {0: Measured({}), 1: Measured({})}, "s1_on": {0: Measured({})}}
     names = [(one.experiment.name, one.seed) for one in seeded(experiments, range(3), elsewhere)]
     assert names == [("s1", 1), ("s1_on", 1), ("s1", 2), ("s1_on", 2)]
     assert seeded(experiments, [1], elsewhere)[0].prepares_data  # though seed 0 is left out
-    assert [one.experiment.name for one in seeded(experiments, [2], elsewhere, "--x  1")] == ["s1"]
 
 
 def test_what_was_measured_by_another_config_is_not_joined(tmp_path: Path, small_catalog: Catalog) -> None:
@@ -430,9 +460,16 @@ def test_what_was_measured_by_another_config_is_not_joined(tmp_path: Path, small
     path = table.runner.folder / "results.json"
     experiment = dataclasses.replace(small_catalog.experiments["s1"], options={"model.rows": 7})
     changed = dataclasses.replace(small_catalog, experiments={**small_catalog.experiments, "s1": experiment})
-    found, others = read_measured(path, changed)
-    assert (found, others) == ({}, ["s1", "s1_on"])  # s1_on starts from s1
-    assert set(read_measured(path, small_catalog)[0]) == {"s1", "s1_on"}
+    found, left_out = read_measured(path, changed, QUICK)
+    assert (found, left_out) == ({}, ["s1, s1_on: measured by another config or command"])  # s1_on starts from s1
+    assert set(read_measured(path, small_catalog, QUICK)[0]) == {"s1", "s1_on"}
+
+
+def test_what_was_measured_with_other_options_is_not_joined(tmp_path: Path, small_catalog: Catalog) -> None:
+    path = _ran(tmp_path / "one", small_catalog, range(1), []).runner.folder / "results.json"
+    found, left_out = read_measured(path, small_catalog)
+    assert (found, [words.partition(": ")[0] for words in left_out]) == ({}, ["s1 seed 0", "s1_on seed 0"])
+    assert all(words.endswith(f"measured with --options {shlex.join(QUICK)!r}") for words in left_out)
 
 
 ROW = '{"name": "s1", "digest": "", "seeds": {"0": {"scores": {"test/accuracy": "high"}}}}'

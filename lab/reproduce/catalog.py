@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lab.runs import PROJECT
 
 CATALOG = Path(__file__).parent / "experiments.yaml"
 CONFIGS = PROJECT / "configs" / "experiments"
+DEFAULTS = PROJECT / "configs" / "default.yaml"
 PLACE = re.compile(r"\{(\w+)\}")  # {d1}: the folder of the run of d1 with the same seed
 OWN_PLACES = ("shared", "run", "root")  # the folders of what all seeds share, of an experiment's own run, and of the data
 
@@ -152,6 +153,7 @@ class Catalog:
     questions: list[Question]
     fast: dict[str, dict[str, Any]]  # options by data set
     elsewhere: dict[str, str]  # where experiments are that have no row
+    heads: dict[str, str] = field(default_factory=dict)  # the row in the head of a config, where none has its name
 
     def choose(self, names: Sequence[str]) -> list[Experiment]:
         """Return the experiments asked for, and those that they start from or are compared with; all, where none is named.
@@ -188,10 +190,15 @@ class Catalog:
         asked = [experiment.command(), *(step.command for step in (*experiment.before, *experiment.after))]
         needed = [self.digest(self.experiments[name]) for name in experiment.needs]
         named = [PROJECT / word for step in experiment.before for word in step.command.split() if word.endswith(".yaml")]
-        paths = [path for path in dict.fromkeys([experiment.config_file, *named]) if path.is_file()]
-        files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]  # without comments, such as figures
+        paths = [path for path in dict.fromkeys([DEFAULTS, experiment.config_file, *named]) if path.is_file()]
+        files = [_parsed(path.read_text(encoding="utf-8")) for path in paths]  # without comments, such as figures
         content = json.dumps([asked, *files, needed])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@cache
+def _parsed(text: str) -> Any:
+    return yaml.safe_load(text)
 
 
 def read_catalog(path: Path = CATALOG) -> Catalog:
@@ -199,7 +206,7 @@ def read_catalog(path: Path = CATALOG) -> Catalog:
     stored = yaml.safe_load(path.read_text(encoding="utf-8"))
     experiments = {entry["name"]: _experiment(entry) for entry in stored["experiments"]}
     questions = [Question(**{**entry, "compare": tuple(entry["compare"])}) for entry in stored["questions"]]
-    return Catalog(experiments, questions, stored["fast"], stored.get("elsewhere", {}))
+    return Catalog(experiments, questions, stored["fast"], stored.get("elsewhere", {}), stored.get("heads", {}))
 
 
 def _experiment(entry: dict[str, Any]) -> Experiment:

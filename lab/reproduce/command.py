@@ -37,7 +37,8 @@ def _reproduce() -> None:
         raise ValueError(f"--data-root {asked.data_root} is not a folder; --fast needs no data")
     if asked.fast and asked.join:
         raise ValueError("--join is for what has been measured, which short runs are not; leave --fast out")
-    elsewhere = _joined(asked.join, catalog)
+    options = shlex.split(asked.options)
+    elsewhere = _joined(asked.join, catalog, options)
     if asked.table and not elsewhere and not (folder / "runs").is_dir():
         raise ValueError(f"{folder} has no runs to write a table of: name another by -o, or leave --table out")
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,20 +49,22 @@ def _reproduce() -> None:
         make_pictures(root)
     from lab.reproduce.table import Table
 
-    runner = Runner(catalog, folder, root, asked.fast, shlex.split(asked.options), asked.num_workers)
+    runner = Runner(catalog, folder, root, asked.fast, options, asked.num_workers)
     table = Table(runner, chosen, elsewhere)
     seeds = range(asked.seeds or (1 if asked.fast else 3))
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which ends what is running too
     known = {} if asked.again else elsewhere
     try:
         if not asked.table:
-            _run_all(table, seeded(chosen, seeds, known, asked.options), asked.again)
+            _run_all(table, seeded(chosen, seeds, known), asked.again)
     except (KeyboardInterrupt, SystemExit):
         print("interrupted; the same command goes on", flush=True)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
         table.write(page=True)
+        for words in table.left_out():
+            print(f"left out {words}", file=sys.stderr)
         print(f"table: {folder / 'README.md'}, results.json and index.html beside it")
     if table.failures:
         print(f"{len(table.failures)} not finished, for the reasons above", file=sys.stderr)
@@ -80,21 +83,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for runs and table (lightning_logs/reproduce)")
     parser.add_argument("--num_workers", type=positive, default=1, metavar="N", help="runs side by side (1)")
     parser.add_argument("--again", action="store_true", help="run what has finished, too")
-    parser.add_argument("--join", type=Path, nargs="+", default=[], metavar="FILE",
-                        help="results.json of other folders or machines, whose seeds count and are not run again")  # fmt: skip
+    parser.add_argument("--join", type=Path, action="append", default=[], metavar="FILE",
+                        help="results.json of another folder or machine, whose seeds count and are not run again; once for "
+                        "each, the last first")  # fmt: skip
     parser.add_argument("--table", action="store_true", help="run nothing, but write the table of what there is")
     parser.add_argument("--list", action="store_true", help="name the experiments")
     parser.add_argument("--options", default="", metavar="TEXT", help="added to every run, such as '--trainer.accelerator cpu'")
     return parser
 
 
-def _joined(paths: list[Path], catalog: Catalog) -> Elsewhere:
+def _joined(paths: list[Path], catalog: Catalog, options: list[str]) -> Elsewhere:
     """Return what was measured elsewhere, the last file first; say what does not count."""
     found: Elsewhere = {}
     for path in paths:
-        read, others = read_measured(path, catalog)
-        if others:
-            print(f"{path}: left out, as they were run by another config or command: {', '.join(others)}", file=sys.stderr)
+        read, left_out = read_measured(path, catalog, options)
+        for words in left_out:
+            print(f"{path}: left out {words}", file=sys.stderr)
         for name, seeds in read.items():
             found[name] = {**found.get(name, {}), **seeds}
     return found

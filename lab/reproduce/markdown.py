@@ -1,7 +1,10 @@
 """The table as Markdown."""
 
 import math
+from pathlib import Path
 from typing import Any
+
+from lab.reproduce.catalog import Catalog
 
 COLUMNS = ("experiment", "reported", "measured", "bar", "training", "command")
 
@@ -75,15 +78,26 @@ def took(entry: dict[str, Any]) -> str:
     return f"{least:.0f} s" if round(least) == round(most) else f"{least:.0f} to {most:.0f} s"
 
 
+def where(entry: dict[str, Any]) -> list[str]:
+    """Return the devices and commits that a row was measured by."""
+    return list(dict.fromkeys(f"{one['device']}, {one['commit']}" for one in entry["seeds"].values()))
+
+
 def headline(entry: dict[str, Any]) -> str:
     """Return a row's figures as a comment for the head of its config; nothing where there are none."""
     if not entry["seeds"]:
         return ""
-    devices = dict.fromkeys(one["place"].rpartition(", ")[0] for one in entry["seeds"].values())
+    devices = dict.fromkeys(one["device"] for one in entry["seeds"].values())
     reported = f"; reported {entry['reported']}" * bool(entry["reported"])
     time = f"in {took(entry)} " * bool(took(entry))
     line = f"# trained {time}on {' or '.join(devices)}; {measured(entry)}{reported}; row {entry['name']} of README.md"
     return " ".join(line.replace("±", "+-").split())
+
+
+def row_of_config(path: Path, record: dict[str, Any], catalog: Catalog) -> dict[str, Any] | None:
+    """Return the row whose figures stand in the head of a config, if there is one."""
+    name = catalog.heads.get(path.stem, path.stem)
+    return next((entry for entry in record["experiments"] if entry["name"] == name), None)
 
 
 def _cell(text: str) -> str:
@@ -91,8 +105,8 @@ def _cell(text: str) -> str:
 
 
 def _places(record: dict[str, Any]) -> list[str]:
-    where: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for entry in record["experiments"]:
-        for place in dict.fromkeys(one["place"] for one in entry["seeds"].values()):
-            where.setdefault(place, []).append(entry["name"])
-    return [f"- {place}: {', '.join(names)}" for place, names in where.items()]
+        for place in where(entry):
+            found.setdefault(place, []).append(entry["name"])
+    return [f"- {place}: {', '.join(names)}" for place, names in found.items()]

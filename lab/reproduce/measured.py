@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ class Measured:
     Args:
         scores: by name, in the unit of the table; a score that the run has not is not there.
         seconds: how long training took; None where that is not known.
-        place: the device that it was run on, and by which commit.
+        device: that it was run on.
+        commit: by which it was run, and whether there were changes beside it.
         options: with which it was run, in addition to the experiment's own.
         collapsed_at_steps: where it collapsed, and began again.
     """
 
     scores: dict[str, float]
     seconds: float | None = None
-    place: str = ""
+    device: str = "a device that is not noted"
+    commit: str = "no commit noted"
     options: str = ""
     collapsed_at_steps: list[int] = field(default_factory=list)
 
@@ -39,14 +42,16 @@ class Measured:
         scores = {name: score_of(run, name) for name in names}
         known = {name: value for name, value in scores.items() if not math.isnan(value)}
         collapsed = run.record.get("collapsed_at_steps") or []
-        return cls(known, run.seconds.get("fit"), f"{_device(run.record)}, {_commit(run.record)}", options, collapsed)
+        places = {"commit": _commit(run.record)} | ({"device": str(run.record["device"])} if run.record.get("device") else {})
+        return cls(known, run.seconds.get("fit"), **places, options=options, collapsed_at_steps=collapsed)
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "Measured":
         """Return what a record tells of; a record with something else in it raises a ``TypeError``."""
         found = cls(**record)
         numbers = [*found.scores.values(), *found.collapsed_at_steps, found.seconds or 0.0]
-        if not all(isinstance(number, int | float) for number in numbers) or not isinstance(found.place + found.options, str):
+        texts = (found.device, found.commit, found.options)
+        if not all(isinstance(number, int | float) for number in numbers) or not all(isinstance(text, str) for text in texts):
             raise TypeError(record)
         return found
 
@@ -74,11 +79,16 @@ def score_of(run: Run, name: str) -> float:
     return number if name.endswith("loss") else 100.0 * number
 
 
-def read_measured(path: Path, catalog: Catalog) -> tuple[Elsewhere, list[str]]:
+def read_measured(path: Path, catalog: Catalog, options: Sequence[str] = ()) -> tuple[Elsewhere, list[str]]:
     """Read what was measured elsewhere from the ``results.json`` that was written there.
 
+    Args:
+        path: of that file.
+        catalog: the experiments as they are now.
+        options: with which experiments are run here, in addition to their own.
+
     Returns:
-        What was measured, and the experiments that have another config or command now, which are left out.
+        What was measured, and in words what is left out: by another config or command, or with other options.
 
     Raises:
         ValueError: if the file is no such table, or one of short runs.
@@ -96,16 +106,20 @@ def read_measured(path: Path, catalog: Catalog) -> tuple[Elsewhere, list[str]]:
     if is_fast:
         raise ValueError(f"{path} is a table of short runs, which measure nothing")
     own = {name: catalog.digest(experiment) for name, experiment in catalog.experiments.items()}
-    others = [name for name, digest in digests.items() if own.get(name) != digest]
-    return {name: seeds for name, seeds in found.items() if name not in others and seeds}, others
+    changed = [name for name, seeds in found.items() if seeds and own.get(name) != digests[name]]
+    left_out = [f"{', '.join(changed)}: measured by another config or command"] if changed else []
+    kept: Elsewhere = {}
+    for name, seeds in found.items():
+        for seed, one in seeds.items() if name not in changed else ():
+            if shlex.split(one.options) == [*options]:
+                kept.setdefault(name, {})[seed] = one
+            else:
+                left_out.append(f"{name} seed {seed}: measured with --options {one.options!r}")
+    return kept, left_out
 
 
 def _seeds(stored: dict[str, dict[str, Any]]) -> dict[int, Measured]:
     return {int(seed): Measured.from_record(one) for seed, one in stored.items()}
-
-
-def _device(record: dict[str, Any]) -> str:
-    return f"{record.get('device', 'a device that is not noted')}"
 
 
 def _commit(record: dict[str, Any]) -> str:

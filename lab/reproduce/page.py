@@ -9,7 +9,7 @@ from lab.report.page import TEMPLATES, environment_of
 from lab.report.pictures import Embedded, embed
 from lab.report.words import caption
 from lab.reproduce.catalog import PLACE
-from lab.reproduce.markdown import measured, took
+from lab.reproduce.markdown import measured, took, where
 from lab.reproduce.results import Result
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
@@ -19,7 +19,13 @@ def page_of(record: dict[str, Any], results: dict[str, Result]) -> str:
     """Return the page of a record, as ``results.record_of`` makes it, and of the results that it was made of."""
     shown = {name: result for name, result in results.items() if result.runs}
     rows = [
-        {**entry, "measured": measured(entry), "took": took(entry), "figures": _figures(results[entry["name"]], len(shown))}
+        {
+            **entry,
+            "measured": measured(entry),
+            "took": took(entry),
+            "where": where(entry),
+            "figures": _figures(results[entry["name"]], len(shown)),
+        }
         for entry in record["experiments"]
     ]
     questions = [{**entry, "figures": _curves(entry, results)} for entry in record["questions"]]

@@ -62,7 +62,7 @@ def measure(
     failures: dict[int, str],
     fast: bool,
     asked: Sequence[str] = (),
-    options: dict[int, str] | None = None,
+    options: str = "",
     elsewhere: dict[int, Measured] | None = None,
     shared: Path | None = None,
 ) -> Result:
@@ -74,14 +74,14 @@ def measure(
         failures: of each seed that has none, why.
         fast: whether runs are short.
         asked: scores to read, beside those that the experiment tells.
-        options: with which a seed was run, in addition to the experiment's own.
+        options: with which they were run, in addition to the experiment's own.
         elsewhere: what was measured elsewhere, where there is no run here.
         shared: the folder of what all seeds share.
     """
     score = (fast and experiment.fast_score) or experiment.score
     names = list(dict.fromkeys([score, *experiment.scores, *asked]))
     read = {seed: read_run(folder) for seed, folder in sorted(runs.items())}
-    found = {seed: Measured.of_run(run, names, (options or {}).get(seed, "")) for seed, run in read.items()}
+    found = {seed: Measured.of_run(run, names, options) for seed, run in read.items()}
     missing = {seed: f"there is no {score}" for seed, one in found.items() if score not in one.scores}
     measured = {seed: one for seed, one in {**(elsewhere or {}), **found}.items() if score in one.scores}
     failed = {seed: why for seed, why in {**failures, **missing}.items() if seed not in measured}
@@ -92,7 +92,7 @@ def needed(bar: Bar, results: dict[str, Result], seeds: Collection[int]) -> tupl
     """Return what a bar asks for of these seeds, as a number and in words; NaN where that is not known."""
     if bar.least is not None:
         return bar.least, f"{bar.least:g}" + (f" and {bar.and_score} {bar.and_least:g}" if bar.and_score else "")
-    means = {name: _mean(results.get(name), seeds) for name in bar.others}
+    means = {name: _mean(results[name].values if name in results else {}, seeds) for name in bar.others}
     if bar.ahead_of is not None:
         return means[bar.ahead_of], f"more than {bar.ahead_of}"
     if bar.of is not None:
@@ -110,20 +110,19 @@ def verdict(result: Result, results: dict[str, Result]) -> str:
     if bar is None or not result.values:
         return ""
     seeds = set(result.values).intersection(*(results[name].values for name in bar.others if name in results))
-    least, mean = needed(bar, results, seeds)[0], round(_mean(result, seeds), 6)
-    if math.isnan(least) or math.isnan(mean):
-        return ""
-    reached = mean > least if bar.ahead_of else mean >= least
+    asked = [(_mean(result.values, seeds), needed(bar, results, seeds)[0])]
     if bar.and_score is not None:
-        more = result.by_seed(bar.and_score)
-        reached &= statistics.fmean(more.get(seed, math.nan) for seed in seeds) >= bar.and_least
+        asked.append((_mean(result.by_seed(bar.and_score), seeds), bar.and_least))
+    if any(math.isnan(number) for pair in asked for number in pair):
+        return ""
+    (mean, least), *_ = rounded = [(round(mean, 6), round(least, 6)) for mean, least in asked]  # a mean of equals is not exact
+    reached = mean > least if bar.ahead_of else all(mean >= least for mean, least in rounded)
     few = f" with seed {' and '.join(map(str, sorted(seeds)))} alone" if len(seeds) < LEAST_SEEDS else ""
     return f"{'reached' if reached else 'missed'}{few}"
 
 
-def _mean(result: Result | None, seeds: Collection[int]) -> float:
-    values = [] if result is None else [result.values.get(seed, math.nan) for seed in seeds]
-    return statistics.fmean(values) if values else math.nan
+def _mean(values: dict[int, float], seeds: Collection[int]) -> float:
+    return statistics.fmean(values.get(seed, math.nan) for seed in seeds) if seeds else math.nan
 
 
 def record_of(

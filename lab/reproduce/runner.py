@@ -1,5 +1,7 @@
 """Runs one experiment with one seed, where that has not been done, by the commands that a user types."""
 
+import hashlib
+import json
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,17 +52,15 @@ class Runner:
 
     def shared(self, experiment: Experiment) -> Path:
         """Return where the results of an experiment's steps are that are taken once for all seeds."""
-        return self.folder / "shared" / f"{experiment.name}_{self.catalog.digest(experiment)}{'_fast' * self.fast}"
+        digest = hashlib.sha256(json.dumps([self.catalog.digest(experiment), self.fast, self.more]).encode()).hexdigest()[:16]
+        return self.folder / "shared" / f"{experiment.name}_{digest}"
 
     def own_folder(self, name: str, seed: int) -> Path:
         """Return where the runs of an experiment with a seed are."""
         return self.folder / "runs" / f"{name}_seed_{seed}"
 
-    def finished(self, name: str, seed: int, with_any_options: bool = False) -> Path | None:
-        """Return the newest finished run of what an experiment runs now, if there is one, with these options or any."""
-        noted = read_record(self.own_folder(name, seed) / ASKED)
-        if not with_any_options and noted.get("options") != self.more:
-            return None
+    def finished(self, name: str, seed: int) -> Path | None:
+        """Return the newest finished run of what an experiment runs now, with the options of now, if there is one."""
         return next((run for run in self._runs(name, seed) if read_record(run / "state.json").get("state") == "finished"), None)
 
     def seeds(self, experiment: Experiment) -> list[int]:
@@ -69,8 +69,8 @@ class Runner:
         return sorted(int(path.name.rpartition("_")[2]) for path in found if path.name.rpartition("_")[2].isdigit())
 
     def options_of(self, name: str, seed: int) -> list[str]:
-        """Return the options that an experiment was run with, in addition to its own."""
-        found: list[str] = read_record(self.own_folder(name, seed) / ASKED).get("options", [])
+        """Return the options that an experiment was last run with, in addition to its own."""
+        found: list[str] = read_record(self.own_folder(name, seed) / ASKED).get("options", self.more)
         return found
 
     def run(self, experiment: Experiment, seed: int, again: bool = False, worker: int = 0) -> Outcome:
@@ -99,7 +99,7 @@ class Runner:
 
     def _asked(self, experiment: Experiment, seed: int) -> str:
         """Return what an experiment runs: it changes with its config, and with the runs that it starts from."""
-        froms = [self.finished(needed, seed, with_any_options=True) for needed in experiment.needs]
+        froms = [self.finished(needed, seed) for needed in experiment.needs]
         words = [self.catalog.digest(experiment), "fast" if self.fast else "full"]
         return " ".join([*words, *(run.name if run is not None else "none" for run in froms)])
 
@@ -115,7 +115,7 @@ class Runner:
         """Return the runs of what an experiment runs now, the newest first."""
         own = self.own_folder(name, seed)
         noted = read_record(own / ASKED)
-        if noted.get("asked") != self._asked(self.catalog.experiments[name], seed):
+        if (noted.get("asked"), noted.get("options")) != (self._asked(self.catalog.experiments[name], seed), self.more):
             return []
         return [own / f"version_{number}" for number in sorted(_versions(own), reverse=True) if number >= noted["since"]]
 

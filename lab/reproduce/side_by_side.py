@@ -1,7 +1,6 @@
 """Experiments that run side by side, each as soon as what it starts from has ended."""
 
 import itertools
-import shlex
 import signal
 import subprocess
 import sys
@@ -35,18 +34,13 @@ class Seeded:
         return self.experiment is other.experiment and bool(self.experiment.before) and other.seed < self.seed
 
 
-def seeded(
-    experiments: Iterable[Experiment], seeds: Iterable[int], elsewhere: Elsewhere | None = None, options: str = ""
-) -> list[Seeded]:
-    """Return experiments with seeds, seed by seed, but for what was measured elsewhere with these options.
-
-    What another one starts from is run here too.
-    """
+def seeded(experiments: Iterable[Experiment], seeds: Iterable[int], elsewhere: Elsewhere | None = None) -> list[Seeded]:
+    """Return experiments with seeds, seed by seed, but for those measured elsewhere that none here starts from."""
     found: list[Seeded] = []
     for seed, experiment in reversed(list(itertools.product(seeds, experiments))):  # what is needed stands before
-        known = (elsewhere or {}).get(experiment.name, {}).get(seed)
-        needed = any(seed == other.seed and experiment.name in other.experiment.needs for other in found)
-        if needed or known is None or shlex.split(known.options) != shlex.split(options):
+        is_known = seed in (elsewhere or {}).get(experiment.name, {})
+        is_needed = any(seed == other.seed and experiment.name in other.experiment.needs for other in found)
+        if is_needed or not is_known:
             found.insert(0, Seeded(experiment, seed))
     firsts = {one.experiment.data_name: one for one in reversed(found)}
     return [replace(one, prepares_data=firsts[one.experiment.data_name] is one) for one in found]

@@ -49,13 +49,20 @@ class Table:
             with whole_file(folder / name) as unfinished:
                 unfinished.write_text(text, encoding="utf-8", errors="replace")
 
+    def left_out(self) -> list[str]:
+        """Return in words the runs in the folder that do not count, as they were run with other options."""
+        found = [(one.name, seed) for one in self._rows() for seed in self.runner.seeds(one)]
+        options = {one: self.runner.options_of(*one) for one in found}
+        return [f"{name} seed {seed}: run with --options {shlex.join(words)!r}"
+                for (name, seed), words in options.items() if words != self.runner.more]  # fmt: skip
+
     def _rows(self) -> list[Experiment]:
         known = self.runner.catalog.experiments.values()
         return [one for one in known if one in self.chosen or one.name in self.elsewhere or self.runner.seeds(one)]
 
     def _measure(self, experiment: Experiment) -> Result:
         runner, name = self.runner, experiment.name
-        newest = {seed: runner.finished(name, seed, with_any_options=True) for seed in runner.seeds(experiment)}
+        newest = {seed: runner.finished(name, seed) for seed in runner.seeds(experiment)}
         runs = {seed: run for seed, run in newest.items() if run is not None}
         return measure(
             experiment,
@@ -63,7 +70,7 @@ class Table:
             {seed: reason for (of, seed), reason in self.failures.items() if of == name},
             runner.fast,
             runner.catalog.asked(experiment),
-            {seed: shlex.join(runner.options_of(name, seed)) for seed in runs},
+            shlex.join(runner.more),
             self.elsewhere.get(name),
             runner.shared(experiment),
         )
