@@ -1,18 +1,22 @@
+import importlib
 import json
 import math
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import torchvision
 from conftest import PROJECT, Script
+from lightning.pytorch import LightningModule
 
 from lab import plots
 from lab.benchmark import measure as measure_module
+from lab.benchmark import own as own_module
 from lab.benchmark import scaling
 from lab.benchmark.bare import index_batches, target_of
 from lab.benchmark.cases import CASES, Halves, batch_hard, contrastive
@@ -130,12 +134,13 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
     results = measure({"p2": ["own", "bare", "stock"]}, tmp_path, 3, 1.0, say=lambda _: None)
     assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
     facts = {"command": "", "rounds": 3, "device": "a CPU", "python": "3", "versions": {"torch": "2"}, "commit": "abc"}
+    facts |= {"uncommitted_changes": True, "absent": ["keras"]}
     growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50.0})
     record = record_of(results, {"images": [growth, Growth("search", "image", {10: 2.0})]}, facts)
     text = markdown(record)
     assert "| a bare loop, or the bare products | 1 (1 to 1) | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
     assert "failed: out of \\| memory" in text
-    assert "a CPU, Python 3, torch 2; commit abc" in text
+    assert "a CPU, Python 3, torch 2; commit abc with changes. Not installed, so not timed: keras." in text
     assert "| drawing, a step | 5 | 5 | 50 | 2.00 |" in text
     assert "| search, an image | 2 |  |  |  |" in text
     own, bare, _ = record["cases"][0]["peers"]
@@ -167,10 +172,9 @@ def test_every_contestant_is_there_and_has_a_name() -> None:
     for case in (*CASES, *SCORING):
         assert set(peers_of(case)) <= set(ABOUT)
         assert "own" in peers_of(case)
-    for place in PEERS.values():
-        module, _, name = place.rpartition(".")
-        words = f"def {name}("
-        assert words in (PROJECT / f"{module.replace('.', '/')}.py").read_text()
+    for path in PEERS.values():
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_the_bare_loop_is_timed_in_a_process_without_lightning(root: Path, tmp_path: Path) -> None:
@@ -210,6 +214,35 @@ def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
         assert done.returncode == 2
         assert complaint in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_contestant_that_failed_after_some_rounds_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers = iter([{"milliseconds": 2.0}, {"milliseconds": 1.0}, "killed", {"milliseconds": 2.0}])
+    monkeypatch.setattr(measure_module, "_run", lambda *_: next(answers))
+    results = measure({"p2": ["own", "bare"]}, tmp_path, 2, 1.0, say=lambda _: None)
+    facts = {"command": "", "rounds": 2, "device": "a CPU", "python": "3", "versions": {}, "commit": "abc"}
+    text = markdown(record_of(results, {}, facts | {"uncommitted_changes": False, "absent": []}))
+    assert "| 1 (1 to 1), then failed: killed | 2.00 times that" in text
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_this_codebase_is_timed_without_its_first_epoch(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+    clock = Clock(seconds=60.0)
+    monkeypatch.setattr(own_module, "_clocks", [clock])
+    for epoch in range(epochs + 1):
+        trainer = SimpleNamespace(current_epoch=epoch, num_training_batches=7)
+        own_module.OwnClock().on_train_epoch_start(trainer, LightningModule())  # type: ignore[arg-type]
+    assert clock.steps == 7 * (epochs - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["p2", "t1", "residual", "one_shot", "folder"])
+def test_every_contestant_of_a_case_takes_some_time(script: Script, tmp_path: Path, case: str) -> None:
+    done = script("benchmark.py", case, "--rounds", "1", "--seconds", "0.1", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    (record,) = json.loads((tmp_path / "out" / "results.json").read_text())["cases"]
+    assert {entry["peer"]: entry["reason"] for entry in record["peers"]} == dict.fromkeys(peers_of(case), "")
+    assert all(entry["median"] > 0 for entry in record["peers"])
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from _pytest.mark import ParameterSet
 from conftest import PROJECT
 
 from lab.cli import LabCLI
-from lab.reproduce.catalog import arguments as all_arguments
 from lab.reproduce.catalog import read_catalog
+from lab.reproduce.experiment import arguments as all_arguments
 from lab.reproduce.small_data import make_pictures
 
 FAMILY_CONFIGS = sorted(path for path in (PROJECT / "configs").glob("*.yaml") if path.name != "default.yaml")

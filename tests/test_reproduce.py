@@ -10,8 +10,10 @@ import pytest
 from conftest import PROJECT, Script
 
 from lab.reproduce import catalog as catalog_module
-from lab.reproduce.catalog import Bar, Catalog, Experiment, Question, read_catalog
+from lab.reproduce import experiment as experiment_module
+from lab.reproduce.catalog import Catalog, read_catalog
 from lab.reproduce.command import _run_all
+from lab.reproduce.experiment import Bar, Experiment, Question
 from lab.reproduce.markdown import markdown
 from lab.reproduce.measured import Measured, read_measured, score_of
 from lab.reproduce.page import page_of
@@ -336,8 +338,8 @@ questions: []
 def test_a_comment_in_a_config_makes_no_other_experiment_of_it_but_a_value_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_catalog: Catalog
 ) -> None:
-    monkeypatch.setattr(catalog_module, "CONFIGS", tmp_path)
-    monkeypatch.setattr(catalog_module, "PROJECT", tmp_path)
+    monkeypatch.setattr(experiment_module, "CONFIGS", tmp_path)
+    monkeypatch.setattr(experiment_module, "PROJECT", tmp_path)
     monkeypatch.setattr(catalog_module, "DEFAULTS", tmp_path / "default.yaml")
     (tmp_path / "default.yaml").write_text("trainer: {max_epochs: 10, devices: 1}")
     experiment, digests = small_catalog.experiments["s1"], []

@@ -11,7 +11,6 @@ from lab.benchmark.clock import Clock
 from lab.benchmark.data import digits
 
 SAMPLES_PER_CLASS = 8
-STEPS_AN_EPOCH = 200  # where an epoch has no end of its own
 
 
 def bare(case: Case, root: Path, clock: Clock) -> None:
@@ -38,15 +37,20 @@ def target_of(case: Case, labels: Tensor) -> Tensor:
     return first == second
 
 
+def steps_of(case: Case, labels: Tensor) -> int:
+    """Return how many steps an epoch has."""
+    return case.num_steps or len(labels) // case.batch_size
+
+
 def index_batches(case: Case, labels: Tensor) -> list[Tensor]:
     """Draw the batches of an epoch, each as positions of images (N,)."""
     if case.order == "random":
-        return list(torch.randperm(len(labels)).split(case.batch_size))[: len(labels) // case.batch_size]
+        return list(torch.randperm(len(labels)).split(case.batch_size))[: steps_of(case, labels)]
     by_class = [torch.nonzero(labels == label).squeeze(1) for label in labels.unique()]
     if case.order == "classes":
-        chosen = [members[torch.randint(len(members), (STEPS_AN_EPOCH, SAMPLES_PER_CLASS))] for members in by_class]
+        chosen = [members[torch.randint(len(members), (steps_of(case, labels), SAMPLES_PER_CLASS))] for members in by_class]
         return list(torch.cat(chosen, 1))
-    shape = (len(labels) // case.batch_size, case.batch_size // 2)
+    shape = (steps_of(case, labels), case.batch_size // 2)
     first, second = torch.randint(len(labels), (2, *shape)).unbind()
     order, counts = labels.argsort(), labels.bincount()
     starts, own = counts.cumsum(0) - counts, labels[first]

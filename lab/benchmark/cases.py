@@ -30,6 +30,7 @@ class Case:
         network: makes the network.
         loss: of outputs (N, ...) and labels (N,), and of a batch of pairs whether each is of one class (N / 2,).
         optimizer: makes the optimizer.
+        num_steps: an epoch has; None for as many as there are batches of all images.
         targets: by peer, how many times its time this codebase may take.
     """
 
@@ -43,6 +44,7 @@ class Case:
     loss: Callable[[Tensor, Tensor], Tensor]
     optimizer: Callable[..., torch.optim.Optimizer]
     options: dict[str, str] = field(default_factory=dict)
+    num_steps: int | None = None
     targets: dict[str, float] = field(default_factory=dict)
 
 
@@ -85,23 +87,24 @@ CASES = {
         Case(
             "p2", "siamese 784-128-128-128, 128 pairs a step", "experiments/p2.yaml", "digits", "pairs", 256,
             partial(MLP, (1, 28, 28), [128, 128], 128, activate_last=True, dropout=0.1), contrastive,
-            partial(torch.optim.RMSprop, lr=1e-3), {"model.num_pairs": "128"}, {"bare": 1.25, "stock": 0.2, "keras": 1.0},
+            partial(torch.optim.RMSprop, lr=1e-3), {"model.num_pairs": "128"},
+            targets={"bare": 1.25, "stock": 0.2, "keras": 1.0},
         ),
         Case(
             "s1", "both halves of a digit through one matrix, 32 images a step", "experiments/s1.yaml", "digits", "random", 32,
-            Halves, nn.functional.cross_entropy, partial(torch.optim.Adam, lr=3e-4), {}, {"bare": 1.5, "stock": 0.2},
+            Halves, nn.functional.cross_entropy, partial(torch.optim.Adam, lr=3e-4), targets={"bare": 1.5, "stock": 0.2},
         ),
         Case(
             "t1", "batch-hard triplets, 48-96-96 convolutions, 10 classes x 8 images a step", "experiments/t1.yaml", "digits",
             "classes", 80, partial(ConvNet, (1, 28, 28), 48), batch_hard, partial(torch.optim.Adam, lr=1e-3),
-            {"model.scheduler": "null", "data.augmentation": "null", "data.normalization": "unit"}, {"bare": 1.05},
+            {"model.scheduler": "null", "data.augmentation": "null", "data.normalization": "unit"}, 200, {"bare": 1.05},
         ),
         Case(
             "residual", f"residual network on a folder of pictures at {SIDE} pixels, 32 images a step", "experiments/d1.yaml",
             "pictures", "random", 32,
             lambda: nn.Sequential(ResidualNet((3, SIDE, SIDE), "basic", (1, 1, 1, 1), 32), nn.Linear(256, 35)),
             nn.functional.cross_entropy, partial(torch.optim.SGD, lr=0.01),
-            {"model.scheduler": "null", "model.encoder.block": "basic", "data.normalization": "unit"}, {"bare": 1.05},
+            {"model.scheduler": "null", "model.encoder.block": "basic", "data.normalization": "unit"}, targets={"bare": 1.05},
         ),
     )
 }  # fmt: skip

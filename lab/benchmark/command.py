@@ -8,11 +8,13 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from lab.arguments import Arguments, positive, run_command
 from lab.runs import PROJECT, environment
 
 LIBRARIES = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "keras", "jax", "tensorflow")
+OTHERS = ("pytorch-metric-learning", "keras")  # that are compared with where they are installed
 SCALING = "scaling"
 
 
@@ -23,8 +25,6 @@ def benchmark() -> None:
 
 def _benchmark() -> None:
     asked = _parser().parse_args()
-    import torch
-
     from lab.benchmark.cases import CASES
     from lab.benchmark.contest import peers_of
     from lab.benchmark.data import make_data
@@ -32,7 +32,6 @@ def _benchmark() -> None:
     from lab.benchmark.scaling import grow
     from lab.benchmark.scoring import SCORING
     from lab.benchmark.table import markdown, record_of, write
-    from lab.device import device_name
 
     every = {**{case: peers_of(case) for case in (*CASES, *SCORING)}, START_UP: ["own", "imports"]}
     if unknown := [name for name in asked.cases if name not in (*every, SCALING)]:
@@ -41,22 +40,32 @@ def _benchmark() -> None:
     folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        make_data(Path(work))
+        if cases:
+            make_data(Path(work))
         results = measure(cases, Path(work), asked.rounds, asked.seconds, _say)
     scaling = grow(_say) if not asked.cases or SCALING in asked.cases else {}
-    found = {name: _version(name) for name in LIBRARIES}
-    facts = {
-        "command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(),
-        "rounds": asked.rounds,
-        "device": device_name(torch.device("cpu")),
-        "python": platform.python_version(),
-        "versions": {name: version for name, version in found.items() if version is not None},
-        "commit": environment().get("commit"),
-    }
+    facts = {"command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(), "rounds": asked.rounds, **_where()}
     record = record_of(results, scaling, facts)
     write(folder, record)
     print(markdown(record))
     print(f"{folder / 'README.md'}, results.json and the pictures beside it")
+
+
+def _where() -> dict[str, Any]:
+    """Return what it is timed on, and with."""
+    import torch
+
+    from lab.device import device_name
+
+    found, own = {name: _version(name) for name in LIBRARIES}, environment()
+    return {
+        "device": device_name(torch.device("cpu")),
+        "python": platform.python_version(),
+        "versions": {name: version for name, version in found.items() if version is not None},
+        "commit": own.get("commit"),
+        "uncommitted_changes": bool(own.get("uncommitted_changes")),
+        "absent": [name for name in OTHERS if found[name] is None],
+    }
 
 
 def _say(text: str) -> None:

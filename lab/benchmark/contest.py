@@ -12,7 +12,7 @@ from lab.benchmark.clock import Clock, Enough
 from lab.benchmark.keras_peer import backend
 from lab.benchmark.scoring import SCORING, timed
 
-# By name, so that a process has nothing but what it times.
+# By name, so that only those have Lightning, or Keras, in their process that use it.
 PEERS = {
     "own": "lab.benchmark.own.own",
     "bare": "lab.benchmark.bare.bare",

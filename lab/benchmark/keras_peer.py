@@ -10,8 +10,6 @@ from lab.benchmark.cases import MARGIN, Case
 from lab.benchmark.clock import Clock
 from lab.benchmark.data import digits
 
-STEPS_AN_EPOCH = 200
-
 
 def backend() -> str | None:
     """Return the backend that there is, if there is one."""
@@ -27,7 +25,7 @@ def keras(case: Case, root: Path, clock: Clock) -> None:
 
     class EpochClock(library.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-            clock.lap(STEPS_AN_EPOCH)
+            clock.lap(num_steps)
 
     network = library.Sequential(
         [layers.Input((784,)), layers.Dense(128, "relu"), layers.Dropout(0.1), layers.Dense(128, "relu"), layers.Dropout(0.1),
@@ -48,8 +46,9 @@ def keras(case: Case, root: Path, clock: Clock) -> None:
     model.compile(optimizer=library.optimizers.RMSprop(1e-3), loss=loss)
     images, labels = (array.numpy() for array in digits(root))
     flat = images.reshape(len(images), 784).astype("float32") / 255
+    num_steps = len(flat) // case.batch_size
     generator = np.random.default_rng(0)
     num = case.batch_size // 2
-    one, other = generator.integers(len(flat), size=(2, STEPS_AN_EPOCH * num))
+    one, other = generator.integers(len(flat), size=(2, num_steps * num))
     same = (labels[one] == labels[other]).astype("float32")[:, None]
     model.fit([flat[one], flat[other]], same, batch_size=num, epochs=10**6, verbose=0, callbacks=[EpochClock()])

@@ -16,7 +16,8 @@ class OwnClock(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the end of the epoch before, with all that was done at its end."""
-        _clocks[0].lap(0 if trainer.current_epoch == 0 else int(trainer.num_training_batches))
+        if trainer.current_epoch > 0:
+            _clocks[0].lap(int(trainer.num_training_batches))
 
 
 def own(case: Case, root: Path, clock: Clock) -> None:
@@ -28,6 +29,8 @@ def own(case: Case, root: Path, clock: Clock) -> None:
     options = {
         **where,
         **case.options,
+        "trainer.accelerator": "cpu",
+        "trainer.limit_train_batches": str(case.num_steps or 1.0),
         "trainer.max_epochs": "1000000",
         "trainer.limit_val_batches": "0",
         "callbacks.monitor": "train/loss",

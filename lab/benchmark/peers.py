@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lab.benchmark.bare import SAMPLES_PER_CLASS, STEPS_AN_EPOCH, folder_of, index_batches, loaded, target_of
+from lab.benchmark.bare import SAMPLES_PER_CLASS, folder_of, index_batches, loaded, steps_of, target_of
 from lab.benchmark.cases import Case
 from lab.benchmark.clock import Clock
 
@@ -112,13 +112,12 @@ class EpochClock(Callback):
 def stock(case: Case, root: Path, clock: Clock, num_workers: int = 0) -> None:
     """Train by Lightning, with torchvision's data set and PyTorch's DataLoader."""
     data = stock_data(case, root)
-    sampler = ClassSampler(data.targets) if case.order == "classes" else None
+    sampler = ClassSampler(data.targets, steps_of(case, data.targets)) if case.order == "classes" else None
     size = case.batch_size // (2 if case.order == "pairs" else 1)
-    loader = DataLoader(data, size, shuffle=sampler is None, sampler=sampler, num_workers=num_workers, drop_last=True)
-    model = StockModel(case)
-    folder = root / "stock"
-    trainer = Trainer(max_epochs=-1, limit_train_batches=STEPS_AN_EPOCH, default_root_dir=folder, callbacks=EpochClock(clock))
-    trainer.fit(model, loader)
+    workers: dict[str, Any] = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+    loader = DataLoader(data, size, shuffle=sampler is None, sampler=sampler, drop_last=True, **workers)
+    trainer = Trainer(max_epochs=-1, accelerator="cpu", default_root_dir=root / "stock", callbacks=EpochClock(clock))
+    trainer.fit(StockModel(case), loader)
 
 
 def stock_2_workers(case: Case, root: Path, clock: Clock) -> None:
@@ -129,26 +128,28 @@ def stock_2_workers(case: Case, root: Path, clock: Clock) -> None:
 class ClassSampler(torch.utils.data.Sampler[int]):
     """Some images of each class, batch after batch."""
 
-    def __init__(self, labels: Tensor) -> None:
+    def __init__(self, labels: Tensor, num_batches: int) -> None:
         self.by_class = [torch.nonzero(labels == label).squeeze(1) for label in range(10)]
+        self.num_batches = num_batches
 
     def __iter__(self) -> Iterator[int]:
-        for _ in range(STEPS_AN_EPOCH):
+        for _ in range(self.num_batches):
             for members in self.by_class:
                 yield from members[torch.randint(len(members), (SAMPLES_PER_CLASS,))].tolist()
 
     def __len__(self) -> int:
-        return STEPS_AN_EPOCH * 10 * SAMPLES_PER_CLASS
+        return self.num_batches * 10 * SAMPLES_PER_CLASS
 
 
 def metric_learning(case: Case, root: Path, clock: Clock) -> None:
-    """Train by pytorch-metric-learning's trainer, with its own loss and sampler."""
+    """Train by pytorch-metric-learning's trainer, with its own loss, of all pairs of a batch, and its own sampler."""
     from pytorch_metric_learning import losses, miners, samplers, trainers
     from torchvision import datasets, transforms
 
     data = datasets.MNIST(str(root), transform=transforms.ToTensor())
     network = case.network()
-    sampler = samplers.MPerClassSampler(data.targets, SAMPLES_PER_CLASS, None, STEPS_AN_EPOCH * case.batch_size)
+    num_steps = steps_of(case, data.targets)
+    sampler = samplers.MPerClassSampler(data.targets, SAMPLES_PER_CLASS, None, num_steps * case.batch_size)
     pairs = case.order == "pairs"
     trainer = trainers.MetricLossOnly(
         models={"trunk": network},
@@ -158,9 +159,9 @@ def metric_learning(case: Case, root: Path, clock: Clock) -> None:
         mining_funcs={} if pairs else {"tuple_miner": miners.BatchHardMiner()},
         dataset=data,
         sampler=sampler,
-        iterations_per_epoch=STEPS_AN_EPOCH,
+        iterations_per_epoch=num_steps,
         data_device="cpu",
         dataloader_num_workers=0,
-        end_of_epoch_hook=lambda _: clock.lap(STEPS_AN_EPOCH),
+        end_of_epoch_hook=lambda _: clock.lap(num_steps),
     )
     trainer.train(num_epochs=10**9)

@@ -20,8 +20,8 @@ ABOUT = {
     "lightning": "Lightning alone, over tensors in memory",
     "stock": "Lightning, torchvision's data, DataLoader",
     "stock_2_workers": "the same with 2 workers",
-    "metric_learning": "pytorch-metric-learning's trainer",
-    "keras": "Keras",
+    "metric_learning": "pytorch-metric-learning's trainer, of all pairs of a batch",
+    "keras": "Keras (its process has PyTorch too)",
     "decode": "decoding anew",
     "imports": "importing torch, torchvision and lightning",
 }
@@ -94,7 +94,9 @@ def markdown(record: dict[str, Any]) -> str:
         ]
         lines += [f"|{' --- |' * (len(sizes) + 2)}", *(_growth_row(growth, sizes) for growth in parts)]
     where = f"{record['device']}, Python {record['python']}, " + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
-    return "\n".join([*lines, "", f"Measured on {where}; commit {record['commit']}."]) + "\n"
+    changed = " with changes" if record["uncommitted_changes"] else ""
+    absent = f" Not installed, so not timed: {', '.join(record['absent'])}." if record["absent"] else ""
+    return "\n".join([*lines, "", f"Measured on {where}; commit {record['commit']}{changed}.{absent}"]) + "\n"
 
 
 def _rows(case: dict[str, Any]) -> Iterator[str]:
@@ -115,9 +117,11 @@ def _growth_row(growth: dict[str, Any], sizes: list[int]) -> str:
 
 def _milliseconds(entry: dict[str, Any]) -> str:
     taken = entry["milliseconds"]
+    failed = f"failed: {entry['reason']}".replace("|", "\\|") if entry["reason"] else ""
     if not taken:
-        return f"failed: {entry['reason']}".replace("|", "\\|")
-    return f"{entry['median']:.3g} ({min(taken):.3g} to {max(taken):.3g})"
+        return failed
+    times = f"{entry['median']:.3g} ({min(taken):.3g} to {max(taken):.3g})"
+    return f"{times}, then {failed}" if failed else times
 
 
 def write(folder: Path, record: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def _parser() -> Arguments:
     parser.add_argument("--judge", type=Path, metavar="CONFIG", help="config, or run, whose model judges (that of RUN)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--num", type=positive, metavar="N", help="list the N of highest loss (as many as confident learning estimates)"
+        "--num", type=positive, metavar="N", help="list the N of highest loss (at most as many as confident learning estimates)"
     )
     which.add_argument("--share", type=_share, metavar="S", help="list this share of all images, those of highest loss")
     parser.add_argument(

@@ -43,6 +43,7 @@ def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = 
         embeddings: (N, D); labels: (N,). Euclidean distance.
         depths: the k of ``recall@k``.
     """
+    embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     order = torch.argsort(labels, stable=True)  # class by class, so that those of one class stand side by side
     gallery = _Sorted(embeddings[order], labels[order])
     chunks = []

@@ -6,8 +6,8 @@ from torch import nn
 FEWEST_CHANNELS = 16  # that a strided 1x1 convolution may have with channels last
 
 
-def place(network: nn.Module) -> torch.memory_format:
-    """Place the weights of convolutions as is fastest, and return how images should lie: channels last.
+def channels_last_where_safe(network: nn.Module) -> torch.memory_format:
+    """Lay the weights of convolutions as is fastest, and return how images should lie: channels last.
 
     The numbers are the same up to rounding, in two thirds or three quarters of the time on a CPU. But where a strided 1x1
     convolution has few channels, oneDNN writes past its memory in the backward pass of channels last, which ends the process

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from lab.nets.memory import place
+from lab.nets.memory import channels_last_where_safe
 
 log = logging.getLogger(__name__)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -77,7 +77,7 @@ class Pretrained(nn.Module):
         self.embedding_size = embedding_size or num_features
         self.projection = nn.Identity() if self.embedding_size == num_features else nn.Linear(num_features, self.embedding_size)
         self._modes_looked_at: set[bool] = set()
-        self.memory_format = place(self.backbone)
+        self.memory_format = channels_last_where_safe(self.backbone)
 
     def train(self, mode: bool = True) -> "Pretrained":
         """Switch dropout and batch norm to training or evaluation; a frozen backbone stays as in evaluation."""

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from lab.nets.memory import place
+from lab.nets.memory import channels_last_where_safe
 
 Block = Literal["plain", "basic", "bottleneck"]
 
@@ -61,7 +61,7 @@ class ResidualNet(nn.Module):
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.embedding_size = embedding_size or num_in
         self.projection = nn.Identity() if self.embedding_size == num_in else nn.Linear(num_in, self.embedding_size)
-        self.memory_format = place(self.layers)  # three quarters of the time on a CPU
+        self.memory_format = channels_last_where_safe(self.layers)  # three quarters of the time on a CPU
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, C, H, W) as vectors (N, embedding_size)."""

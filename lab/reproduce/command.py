@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.arguments import Arguments, positive, run_command
-from lab.reproduce.catalog import Catalog, Experiment, read_catalog
-from lab.reproduce.measured import Elsewhere, read_measured
+from lab.reproduce.catalog import Catalog, read_catalog
+from lab.reproduce.experiment import Experiment
+from lab.reproduce.measured import Elsewhere, read_measured, score_of
 from lab.reproduce.runner import Outcome, Runner
 from lab.reproduce.side_by_side import Seeded, run_side_by_side, seeded
 from lab.runs import PROJECT
@@ -32,6 +33,28 @@ def _reproduce() -> None:
     if asked.list:
         _list(chosen, {} if asked.names else catalog.elsewhere)
         return
+    table = _table(asked, catalog, chosen)
+    seeds = range(asked.seeds or (1 if asked.fast else 3))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which ends what is running too
+    try:
+        if not asked.table:
+            _run_all(table, seeded(chosen, seeds, {} if asked.again else table.elsewhere), asked.again)
+    except (KeyboardInterrupt, SystemExit):
+        print("interrupted; the same command goes on", flush=True)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        table.write(page=True)
+        for words in table.left_out():
+            print(f"left out {words}", file=sys.stderr)
+        print(f"table: {table.runner.folder / 'README.md'}, results.json and index.html beside it")
+    if table.failures:
+        print(f"{len(table.failures)} not finished, for the reasons above", file=sys.stderr)
+        sys.exit(1)
+
+
+def _table(asked: argparse.Namespace, catalog: Catalog, chosen: list[Experiment]) -> "Table":
+    """Return the table of what is asked for, before anything is run; raises a ``ValueError`` where that cannot be."""
     folder = (asked.output or PROJECT / "lightning_logs" / ("reproduce_fast" if asked.fast else "reproduce")).resolve()
     if asked.data_root is not None and not asked.data_root.expanduser().is_dir():
         raise ValueError(f"--data-root {asked.data_root} is not a folder; --fast needs no data")
@@ -49,26 +72,7 @@ def _reproduce() -> None:
         make_pictures(root)
     from lab.reproduce.table import Table
 
-    runner = Runner(catalog, folder, root, asked.fast, options, asked.num_workers)
-    table = Table(runner, chosen, elsewhere)
-    seeds = range(asked.seeds or (1 if asked.fast else 3))
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # which ends what is running too
-    known = {} if asked.again else elsewhere
-    try:
-        if not asked.table:
-            _run_all(table, seeded(chosen, seeds, known), asked.again)
-    except (KeyboardInterrupt, SystemExit):
-        print("interrupted; the same command goes on", flush=True)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        table.write(page=True)
-        for words in table.left_out():
-            print(f"left out {words}", file=sys.stderr)
-        print(f"table: {folder / 'README.md'}, results.json and index.html beside it")
-    if table.failures:
-        print(f"{len(table.failures)} not finished, for the reasons above", file=sys.stderr)
-        sys.exit(1)
+    return Table(Runner(catalog, folder, root, asked.fast, options, asked.num_workers), chosen, elsewhere)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,7 +128,6 @@ def _run_all(table: "Table", asked: list[Seeded], again: bool) -> None:
 
 def _say(outcome: Outcome, experiment: Experiment, fast: bool, seconds: float) -> None:
     from lab.report.run import read_run
-    from lab.reproduce.measured import score_of
 
     if outcome.run is None:
         found = f"failed: {outcome.reason}"

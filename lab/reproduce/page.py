@@ -8,7 +8,7 @@ from lab.report.figures import Figure
 from lab.report.page import TEMPLATES, environment_of
 from lab.report.pictures import Embedded, embed
 from lab.report.words import caption
-from lab.reproduce.catalog import PLACE
+from lab.reproduce.experiment import PLACE
 from lab.reproduce.markdown import measured, took, where
 from lab.reproduce.results import Result
 

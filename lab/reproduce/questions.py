@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from lab.report.compare import t_interval
-from lab.reproduce.catalog import Question
+from lab.reproduce.experiment import Question
 from lab.reproduce.measured import REACHES
 from lab.reproduce.results import Result
 

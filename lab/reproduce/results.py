@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.report.compare import t_interval
 from lab.report.run import Run, read_run
-from lab.reproduce.catalog import Bar, Experiment
+from lab.reproduce.experiment import Bar, Experiment
 from lab.reproduce.measured import Measured
 
 LEAST_SEEDS = 3  # fewer are said

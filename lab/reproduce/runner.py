@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from lab.reproduce.catalog import PLACE, Catalog, Command, Experiment, arguments
+from lab.reproduce.catalog import Catalog
+from lab.reproduce.experiment import PLACE, Command, Experiment, arguments
 from lab.reproduce.side_by_side import Processes
 from lab.run_list import is_alive, read_record
 from lab.runs import PROJECT, write_json

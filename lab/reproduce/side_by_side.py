@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import IO, TypeVar
 
-from lab.reproduce.catalog import Experiment
+from lab.reproduce.experiment import Experiment
 from lab.reproduce.measured import Elsewhere
 from lab.runs import PROJECT
 

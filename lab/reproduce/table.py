@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.reproduce.catalog import Experiment
+from lab.reproduce.experiment import Experiment
 from lab.reproduce.markdown import markdown
 from lab.reproduce.measured import Elsewhere
 from lab.reproduce.page import page_of
