@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from lab.callbacks import default_callbacks
+from lab.callbacks.idle import Unprofiled
 from lab.complaint import Complaint
 from lab.config_files import check_groups, read_config
 from lab.data import Augmentation, Episodes, Folds
@@ -157,7 +158,7 @@ class LabCLI(LightningCLI):
             settings["callbacks"] = self._callbacks(settings)
             for switch, kind in CALLBACK_SWITCHES.items():
                 settings[switch] = any(isinstance(callback, kind) for callback in settings["callbacks"])
-            return Trainer(**settings)
+            return Trainer(**{**settings, "profiler": settings["profiler"] or Unprofiled()})
         except Exception as error:
             if is_main_process() and not self.config.resume:  # which must not cost what there was before
                 discard_run_folder(self.run_folder)

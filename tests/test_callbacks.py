@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lab.callbacks.console import EpochLog
-from lab.callbacks.defaults import BATCH_HOOKS, default_callbacks
+from lab.callbacks.defaults import default_callbacks
 from lab.callbacks.finite import FiniteLoss
+from lab.callbacks.idle import BATCH_HOOKS
 from lab.callbacks.monitor import MonitorCheck
 from lab.data import Synthetic
 from lab.models import Classifier

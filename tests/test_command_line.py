@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -402,3 +403,14 @@ def test_a_run_on_a_folder_lists_the_pictures_that_it_was_tested_on(script: Scri
         rows = list(csv.DictReader(file))
     assert len(rows) == 5  # a fifth of 24
     assert all(Path(row["file"]).parent.name == row["class"] and Path(row["file"]).is_file() for row in rows)
+
+
+def test_a_profiler_that_is_asked_for_measures_the_steps(script: Script, tmp_path: Path) -> None:
+    done = script(
+        "fit.py", "--config", str(PROJECT / "configs" / "classifier.yaml"), *SMALL_DIGITS, *TINY,
+        "--trainer.limit_train_batches", "2",
+        "--trainer.profiler", "lightning.pytorch.profilers.SimpleProfiler", "--trainer.profiler.dirpath", str(tmp_path),
+        "--trainer.profiler.filename", "profile",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"run_training_batch\s+\|[^|]+\|\s*4\s*\|", (tmp_path / "fit-profile.txt").read_text())

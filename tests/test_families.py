@@ -236,3 +236,19 @@ def test_from_python_too_a_classifier_is_not_scored_on_classes_it_was_not_traine
     with pytest.raises(ValueError, match="Classifier can only be scored on the classes it was trained on, and Disjoint"):
         _trainer(1).fit(Classifier(MLP(hidden_sizes=(16,), embedding_size=8), 10), data)
     _trainer(1).fit(Triplet(MLP(hidden_sizes=(16,), embedding_size=8)), data)
+
+
+def test_attributes_of_a_family_are_set_as_those_of_any_module() -> None:
+    model: Any = Classifier(MLP((1, 4, 4), [], 3), 3)
+    reference: Any = torch.nn.Module()
+    for module in (model, reference):
+        module.noted = None
+        module.noted = "a text"
+        module.part = torch.nn.Linear(1, 1)
+        module.noted = torch.nn.Parameter(torch.ones(1))
+        module.part = None
+    assert (model.noted == reference.noted).all()
+    assert "noted" in dict(model.named_parameters())
+    assert model._modules["part"] is reference._modules["part"] is None
+    with pytest.raises(TypeError, match="cannot assign 'str'"):
+        model.noted = "a text"

@@ -128,7 +128,7 @@ def test_classes_far_apart_are_all_told_right_and_memory_is_bounded(monkeypatch:
     embeddings = 10 * torch.nn.functional.one_hot(labels).float()
     tasks = draw_tasks(labels, 8, 2, 40, _generator())
     assert tasks is not None
-    monkeypatch.setattr("lab.metrics.one_shot.MAX_CHUNK_ELEMENTS", 1_200)
+    monkeypatch.setattr("lab.metrics.one_shot.MAX_PAIR_ELEMENTS", 1_200)
     largest = 0
 
     def distance(first: Tensor, second: Tensor) -> Tensor:

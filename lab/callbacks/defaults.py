@@ -13,13 +13,11 @@ from lab.callbacks.collapse import CollapseGuard
 from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar, StepLoss
 from lab.callbacks.finite import FiniteLoss
 from lab.callbacks.freeze import Freeze
+from lab.callbacks.idle import without_idle_hooks
 from lab.callbacks.keeper import Best, Keeper
 from lab.callbacks.max_norm import MaxNorm, Weights
 from lab.callbacks.monitor import MonitorCheck
 from lab.callbacks.pictures import Pictures
-
-BATCH_HOOKS = [f"on_{stage}_batch_{end}" for stage in ("train", "validation", "test") for end in ("start", "end")]
-BATCH_HOOKS += ["on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step"]
 
 
 def direction(monitor: str, mode: Literal["min", "max"] | None = None) -> Literal["min", "max"]:
@@ -100,14 +98,3 @@ def default_callbacks(
         (checkpoints and writes, lambda: Keeper(folder / "checkpoints", save_every_n_steps)),
     )
     return [without_idle_hooks(make()) for wanted, make in chosen if wanted]
-
-
-def without_idle_hooks(callback: Callback) -> Callback:
-    """Take those hooks from a callback that it leaves empty and that are called every step.
-
-    Lightning calls what is callable, and to call a dozen callbacks six times for nothing takes as long as a small network.
-    """
-    for hook in BATCH_HOOKS:
-        if getattr(type(callback), hook) is getattr(Callback, hook):
-            setattr(callback, hook, None)
-    return callback

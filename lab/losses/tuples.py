@@ -3,8 +3,12 @@
 Every function returns equally long int64 vectors of positions in the batch. None holds an image next to itself.
 """
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+Positions = npt.NDArray[np.int64]
 
 
 def rows(values: Tensor, positions: Tensor) -> Tensor:
@@ -32,49 +36,51 @@ def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -
         ``first`` and ``second``, positions (M,), and ``same``, bool (M,), the same-class pairs first; M is even, and 0
         where one of the kinds does not exist.
     """
-    labels_here = labels.cpu()
-    order = torch.argsort(labels_here, stable=True)
-    counts = torch.unique_consecutive(labels_here[order], return_counts=True)[1]
-    same_class = _draw_pairs(order, counts, num_pairs // 2, True, generator)
-    different_class = _draw_pairs(order, counts, num_pairs // 2, False, generator)
+    order = np.argsort(labels.cpu().numpy(), kind="stable")  # NumPy takes a third of the time for vectors as short as these
+    class_end = _class_ends(labels.cpu().numpy()[order])
+    same_class = _draw_pairs(order, class_end, num_pairs // 2, True, generator)
+    different_class = _draw_pairs(order, class_end, num_pairs // 2, False, generator)
     num_each = min(len(same_class), len(different_class))
-    pairs = torch.cat([same_class[:num_each], different_class[:num_each]])
-    turned = torch.rand(len(pairs), 1, generator=generator) < 0.5  # else the classes would tell the first from the second
-    pairs = torch.where(turned, pairs.flip(1), pairs).to(labels.device)
-    return pairs[:, 0], pairs[:, 1], torch.arange(2 * num_each, device=labels.device) < num_each
+    pairs = np.concatenate([same_class[:num_each], different_class[:num_each]])
+    # Else the classes would tell the first from the second.
+    turned = (torch.rand(len(pairs), 1, generator=generator) < 0.5).numpy()
+    first, second = torch.from_numpy(np.where(turned, pairs[:, ::-1], pairs).T.copy()).to(labels.device)
+    return first, second, torch.arange(2 * num_each, device=labels.device) < num_each
 
 
-def _draw_pairs(order: Tensor, counts: Tensor, num_pairs: int, same: bool, generator: torch.Generator) -> Tensor:
+def _class_ends(labels: Positions) -> Positions:
+    """Return for each of some sorted labels (N,) the position after the last one that is the same."""
+    ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(labels))
+    return np.repeat(ends, np.diff(ends, prepend=0))
+
+
+def _draw_pairs(order: Positions, class_end: Positions, num_pairs: int, same: bool, generator: torch.Generator) -> Positions:
     """Draw distinct pairs (M, 2), uniformly from all same-class or all different-class pairs.
 
     Args:
-        order: the positions (N,), class by class, of which the classes have ``counts``.
+        order: the positions (N,), class by class; class_end: where in them the class of each ends (N,).
     """
-    starts = counts.cumsum(0) - counts
     # In sorted order, position i can pair with every later position of its class, or with every one after its class.
-    position = torch.arange(len(order))
-    class_end = (starts + counts).repeat_interleave(counts)
+    position = np.arange(len(order))
     num_partners = class_end - position - 1 if same else len(order) - class_end
     first_partner = position + 1 if same else class_end
-    bounds = num_partners.cumsum(0)
+    bounds = np.cumsum(num_partners)
     total = int(bounds[-1]) if len(bounds) else 0
     chosen = _distinct_integers(total, num_pairs, generator)
-    first = torch.searchsorted(bounds, chosen, right=True)
+    first = np.searchsorted(bounds, chosen, side="right")
     second = first_partner[first] + chosen - (bounds[first] - num_partners[first])
-    return torch.stack([order[first], order[second]], dim=1)
+    return np.stack([order[first], order[second]], axis=1)
 
 
-def _distinct_integers(total: int, num: int, generator: torch.Generator) -> Tensor:
+def _distinct_integers(total: int, num: int, generator: torch.Generator) -> Positions:
     """Draw ``num`` distinct integers below ``total`` in random order, or all of them where there are no more."""
     if 4 * num >= total:
-        return torch.randperm(total, generator=generator)[:num]
+        return np.asarray(torch.randperm(total, generator=generator)[:num])
     # Far fewer than there are: draw with repetition and keep the first of each, without listing them all.
-    drawn = torch.empty(0, dtype=torch.int64)
+    drawn = np.empty(0, dtype=np.int64)
     while len(drawn) < num:
-        drawn = torch.cat([drawn, torch.randint(total, (num,), generator=generator)])
-        values, inverse = torch.unique(drawn, return_inverse=True)
-        first_seen = torch.full((len(values),), len(drawn)).scatter_reduce_(0, inverse, torch.arange(len(drawn)), reduce="amin")
-        drawn = drawn[first_seen.sort().values]
+        drawn = np.concatenate([drawn, torch.randint(total, (num,), generator=generator).numpy()])
+        drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
     return drawn[:num]
 
 

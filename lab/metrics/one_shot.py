@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-MAX_CHUNK_ELEMENTS = 2**24
+MAX_CHUNK_ELEMENTS = 2**18  # of the queries held at once; 1 MiB in float32, for which caches have room
+MAX_PAIR_ELEMENTS = 2**24  # likewise, where each is laid beside each example
 PairDistance = Callable[[Tensor, Tensor], Tensor]
 Search = Literal["euclidean", "cosine"]
 
@@ -71,31 +72,37 @@ def one_shot_hits(embeddings: Tensor, tasks: Tasks, distance: PairDistance | Sea
     """
     num_tasks, num_ways, num_shots = tasks.support.shape
     # The named distances are matrix products; of others, each query is laid beside each example.
-    per_task = num_ways * num_shots * embeddings.shape[1] * (1 if isinstance(distance, str) else num_ways)
+    per_task, most = num_ways * num_shots * embeddings.shape[1], MAX_CHUNK_ELEMENTS
+    if not isinstance(distance, str):
+        per_task, most = per_task * num_ways, MAX_PAIR_ELEMENTS
     hits = []
-    for part in torch.arange(num_tasks).split(max(1, MAX_CHUNK_ELEMENTS // per_task)):
+    for part in torch.arange(num_tasks).split(max(1, most // per_task)):
         examples, queries = embeddings[tasks.support[part]], embeddings[tasks.queries[part]]  # (t, N, K, D), (t, N, D)
         if isinstance(distance, str):
-            distances, margin = _products(examples.mean(2), queries, distance)
+            distances, margin = _products(examples.squeeze(2) if num_shots == 1 else examples.mean(2), queries, distance)
         else:
-            distances = _pair_by_pair(examples, queries, distance)
-            margin = torch.zeros_like(distances)
-        own = (distances + margin).diagonal(dim1=1, dim2=2)
-        others = distances.masked_fill(torch.eye(num_ways, dtype=torch.bool, device=own.device), torch.inf)
-        hits.append(own < others.amin(2))
+            distances, margin = _pair_by_pair(examples, queries, distance), torch.tensor(0.0, device=queries.device)
+        own = distances.diagonal(dim1=1, dim2=2)
+        own_at_most = own + margin
+        own.fill_(torch.inf)  # what is left is of other classes
+        hits.append(own_at_most < distances.amin(2))
     return torch.cat(hits)
 
 
 def _products(examples: Tensor, queries: Tensor, distance: Search) -> tuple[Tensor, Tensor]:
-    """Return squared distances (t, N, N) of queries (t, N, D) to examples (t, N, D), and what their rounding can hide."""
+    """Return squared distances (t, N, N) of queries (t, N, D) to examples (t, N, D), which may be overwritten.
+
+    And, of each query to the example of its class (t, N), what rounding can hide.
+    """
     if distance == "cosine":  # which ranks as the Euclidean distance does between unit vectors
         examples, queries = (torch.nn.functional.normalize(side, dim=2) for side in (examples, queries))
-    center = examples.mean(1, keepdim=True)  # distances do not depend on it, but their rounding errors do
-    examples, queries = examples - center, queries - center
-    norms = queries.square().sum(2).unsqueeze(2) + examples.square().sum(2).unsqueeze(1)
+    center = examples.mean((0, 1))  # distances do not depend on it, but their rounding errors do
+    examples, queries = examples.sub_(center), queries.sub_(center)
+    of_examples, of_queries = (torch.linalg.vector_norm(side, dim=2).square_() for side in (examples, queries))
+    norms = of_queries.unsqueeze(2) + of_examples.unsqueeze(1)
     distances = torch.baddbmm(norms, queries, examples.transpose(1, 2), alpha=-2.0)
     limits = torch.finfo(norms.dtype)
-    return distances, norms * (8.0 * limits.eps) + limits.tiny
+    return distances, (of_queries + of_examples) * (8.0 * limits.eps) + limits.tiny
 
 
 def _pair_by_pair(examples: Tensor, queries: Tensor, distance: PairDistance) -> Tensor:

@@ -13,7 +13,7 @@ from lab.models.logged import log_scores
 from lab.models.needs import check_needs
 from lab.models.recipe import family_recipe
 from lab.models.schedule import check_makers, check_schedule, optimizer_and_schedule
-from lab.models.spare import spare_driver_checks
+from lab.models.spare import set_attribute, spare_driver_checks
 from lab.models.surroundings import add_surroundings, restore_surroundings
 
 Batch = tuple[Tensor, Tensor]
@@ -32,6 +32,7 @@ class Family(LightningModule):
     needs_pairs = False  # whether it learns from images of one class in one batch
     needs_known_classes = False  # whether it can be scored on nothing but the classes it was trained on
     metrics: Collected  # which ``step`` updates while evaluating
+    __setattr__ = set_attribute
 
     def __init__(self, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None) -> None:
         super().__init__()
@@ -42,8 +43,7 @@ class Family(LightningModule):
         described = family_recipe(type(self), dict(self.hparams))
         self.hparams.clear()
         self.save_hyperparameters(described)
-        self.optimizer = optimizer
-        self.scheduler = scheduler
+        self.optimizer, self.scheduler = optimizer, scheduler
         self.metrics = Collected()
         self.train_averages, self.evaluation_averages = Averages(), Averages()
         self._with_penalty: list[Any] = []  # networks that add to the loss, as by the size of their weights
