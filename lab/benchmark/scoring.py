@@ -1,13 +1,15 @@
 """Scoring that is timed, beside the bare matrix products, and reading a folder, beside decoding it again."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from lab.benchmark.bare import folder_of
-from lab.benchmark.cases import SIDE
+from lab.benchmark.cases import CASES, SIDE
 from lab.benchmark.clock import Clock
+from lab.benchmark.options import steps, ways_of
 
 NUM_TASKS, NUM_WAYS, SIZE = 400, 20, 64
 NUM_IMAGES, NUM_CLASSES = 60_000, 10
@@ -76,8 +78,17 @@ def timed(call: Timed, clock: Clock) -> None:
         clock.lap(1)
 
 
-SCORING: dict[str, tuple[str, Callable[..., dict[str, Timed]], dict[str, float]]] = {
+def _options(name: str, root: Path) -> dict[str, Timed]:
+    return steps(CASES[name])
+
+
+# By name: what it is; what makes the calls that are timed, by peer; and how many times a peer's time this codebase may take.
+SCORING: dict[str, tuple[str, Callable[..., dict[str, Timed]], dict[str, float | None]]] = {
     "one_shot": (f"{NUM_TASKS} tasks of {NUM_WAYS} classes", one_shot, {"bare": 1.5}),
     "retrieval": (f"search scores of {NUM_IMAGES:,} images", retrieval, {"bare": 1.5}),
     "folder": ("an epoch over a folder of pictures, after the first", folder, {"decode": 0.1}),
+    **{
+        f"options_{name}": (f"a bare step of {name}, other ways", partial(_options, name), dict.fromkeys(ways_of(CASES[name])))
+        for name in ("p2", "t1", "residual")
+    },
 }

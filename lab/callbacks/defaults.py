@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 
 from lab.callbacks.board import Board
 from lab.callbacks.collapse import CollapseGuard
+from lab.callbacks.compiled import Compile
 from lab.callbacks.console import EpochLog, ModelTable, RunProgressBar, StepLoss
 from lab.callbacks.finite import FiniteLoss
 from lab.callbacks.freeze import Freeze
@@ -38,6 +39,7 @@ def default_callbacks(
     freeze: list[str] | None = None,
     max_norm: float | None = None,
     max_norm_weights: Weights = "incoming",
+    compile: str | None = None,
     early_stopping: bool = True,
     epoch_log: bool = True,
     step_loss: bool = True,
@@ -64,6 +66,8 @@ def default_callbacks(
         freeze: names of parts of the model that keep their weights, such as ``encoder`` or ``encoder.layers.1``.
         max_norm: scale weight vectors of the encoder down to this norm after each step; null for not doing so.
         max_norm_weights: which vectors: the weights ``incoming`` to a unit, or those ``outgoing`` from an input.
+        compile: the backend of ``torch.compile`` by which encoders are compiled for training, such as ``inductor``, or
+            ``cudagraphs`` on a GPU; null for not doing so, which was faster on the CPUs tried.
         early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
         step_loss: log the loss of single steps.
@@ -83,6 +87,7 @@ def default_callbacks(
         (collapse_guard, lambda: CollapseGuard(collapse_remedy)),
         (bool(freeze), lambda: Freeze(freeze or [])),
         (max_norm is not None, lambda: MaxNorm(max_norm or 0.0, max_norm_weights)),
+        (compile is not None, lambda: Compile(compile or "")),
         (early_stopping, lambda: EarlyStopping(monitor, mode=best_is, patience=patience, strict=False)),
         (epoch_log, lambda: EpochLog(run_folder and run_folder / "epochs.log", echo=not terminal)),
         (step_loss, StepLoss),

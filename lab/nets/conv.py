@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
+
+from lab.nets.memory import channels_last_where_safe
 
 
 class ConvNet(nn.Module):
@@ -59,12 +60,11 @@ class ConvNet(nn.Module):
             channels = out_channels
         flat_size = channels * (height >> depth) * (breadth >> depth)
         self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(flat_size, embedding_size))
-        # Channels last in memory: the same numbers up to rounding, in about two thirds of the time on a CPU.
-        self.layers.to(memory_format=torch.channels_last)
+        self.memory_format = channels_last_where_safe(self.layers)  # two thirds of the time on a CPU
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, C, H, W) as vectors (N, embedding_size)."""
-        embeddings: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))
+        embeddings: Tensor = self.layers(images.contiguous(memory_format=self.memory_format))
         return embeddings
 
 
@@ -116,9 +116,9 @@ class DeepConvNet(nn.Module):
         flat_size = channels * (height >> len(self.widths)) * (breadth >> len(self.widths))
         layers += [nn.Flatten(), nn.Linear(flat_size, hidden_size), nn.ReLU(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden_size, embedding_size))
-        self.layers.to(memory_format=torch.channels_last)
+        self.memory_format = channels_last_where_safe(self.layers)
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, C, H, W) as vectors (N, embedding_size)."""
-        embeddings: Tensor = self.layers(images.contiguous(memory_format=torch.channels_last))
+        embeddings: Tensor = self.layers(images.contiguous(memory_format=self.memory_format))
         return embeddings

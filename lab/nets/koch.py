@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lab.nets.memory import channels_last_where_safe
+
 
 class KochNet(nn.Module):
     """Koch, Zemel and Salakhutdinov, "Siamese Neural Networks for One-shot Image Recognition", 2015.
@@ -46,6 +48,7 @@ class KochNet(nn.Module):
             nn.Conv2d(128, 128, 4), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(128, 256, 4), nn.ReLU(),
         )  # fmt: skip
+        self.memory_format = channels_last_where_safe(self.convolutions)
         self.dense = nn.Linear(256 * sides[0] * sides[1], embedding_size)
         for layer in (*self.convolutions, self.dense):
             if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -53,7 +56,8 @@ class KochNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, C, H, W) as vectors (N, embedding_size) in (0, 1)."""
-        return torch.sigmoid(self.dense(self.convolutions(images).flatten(1)))
+        features = self.convolutions(images.contiguous(memory_format=self.memory_format))
+        return torch.sigmoid(self.dense(features.flatten(1)))
 
     def penalty(self) -> Tensor:
         """Return what is added to the loss of a batch, a scalar."""

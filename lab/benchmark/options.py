@@ -1,0 +1,70 @@
+"""A step of training with what can be chosen otherwise: threads, how features lie in memory, compiling, a fused optimizer."""
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from lab.benchmark.bare import SAMPLES_PER_CLASS, target_of
+from lab.benchmark.cases import NUM_CLASSES, SIDE, Case
+
+OTHERWISE = ("one_thread", "all_threads", "contiguous", "compiled", "fused")  # other ways to take a step
+
+
+class Step:
+    """A step of a bare loop over one batch.
+
+    Args:
+        case: what is trained.
+        way: one of ``OTHERWISE``, or none for as it is here.
+    """
+
+    def __init__(self, case: Case, way: str = "") -> None:
+        self.case, self.way = case, way
+
+    @cached_property
+    def parts(self) -> tuple[nn.Module, torch.optim.Optimizer, Tensor, Tensor]:
+        """Network, optimizer, images and labels, which are made when they are needed."""
+        if self.way in ("one_thread", "all_threads"):
+            torch.set_num_threads(1 if self.way == "one_thread" else os.cpu_count() or 1)
+        network = self.case.network().train()
+        if self.way == "contiguous":
+            _lay_contiguous(network)
+        if self.way == "compiled":
+            network.compile()
+        optimizer = self.case.optimizer(network.parameters(), **({"fused": True} if self.way == "fused" else {}))
+        shape = (3, SIDE, SIDE) if self.case.data == "pictures" else (1, 28, 28)
+        labels = torch.arange(self.case.batch_size) // SAMPLES_PER_CLASS % NUM_CLASSES[self.case.data]
+        if self.case.order != "classes":
+            labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
+        return network, optimizer, torch.rand(self.case.batch_size, *shape), labels
+
+    def __call__(self) -> None:
+        """Take a step."""
+        network, optimizer, images, labels = self.parts
+        loss = self.case.loss(network(images), target_of(self.case, labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def _lay_contiguous(network: nn.Module) -> None:
+    for module in network.modules():
+        if hasattr(module, "memory_format"):
+            setattr(module, "memory_format", torch.contiguous_format)  # noqa: B010 - which modules take for a parameter
+    network.to(memory_format=torch.contiguous_format)
+
+
+def ways_of(case: Case) -> list[str]:
+    """Return the other ways that there are for a case."""
+    found = list(OTHERWISE)
+    if case.data == "digits" and case.order == "pairs":  # without convolutions, and RMSprop has no fused form
+        found = [way for way in found if way not in ("contiguous", "fused")]
+    return found
+
+
+def steps(case: Case) -> dict[str, Callable[[], object]]:
+    """Return a step as it is here, and in each other way."""
+    return {"own": Step(case), **{way: Step(case, way) for way in ways_of(case)}}
