@@ -37,9 +37,8 @@ def _scores(family: str, precision: Any) -> dict[str, float]:
     return {**trainer.test(model, data, verbose=False)[0]}
 
 
-@pytest.mark.parametrize(
-    "family", ["classifier", *(pytest.param(name, marks=pytest.mark.slow) for name in ("siamese", "split_image", "triplet"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", SCORES)
 def test_every_family_scores_in_bf16_mixed_as_it_does_in_float32(family: str) -> None:
     name, half, full = SCORES[family], _scores(family, "bf16-mixed"), _scores(family, "32-true")
     assert all(torch.tensor(list(scores.values())).isfinite().all() for scores in (half, full))
