@@ -64,6 +64,7 @@ MAY_IMPORT = {
     "writing": set(),
     "run_list": set(),
     "check_command": {"arguments", "data", "writing"},
+    "caltech_command": {"arguments", "data"},
     "runs_command": {"arguments", "run_list", "runs", "writing"},
     "configuration": set(),
     "arguments": set(),

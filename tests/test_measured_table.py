@@ -34,5 +34,6 @@ def test_the_table_is_written_from_what_was_measured(record: dict[str, Any]) -> 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_head_of_a_config_has_the_figures_of_the_table(record: dict[str, Any], path: Path) -> None:
     row = row_of_config(path, record, read_catalog())
-    heads = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# trained ")]
-    assert heads == ([headline(row)] if row is not None and row["seeds"] else [])
+    command, *lines = path.read_text(encoding="utf-8").splitlines()
+    heads = [line for line in lines if line.startswith("# trained ")]
+    assert heads == ([headline(row, command.removeprefix("# "))] if row is not None and row["seeds"] else [])

@@ -95,6 +95,8 @@ CAPTIONS: dict[str, Caption] = {
                                  "for, and how probable that was said to be."),
     "hardest_pairs": Caption("mistakes", "Hardest pairs", "The farthest test pairs of one class and the nearest of two, with "
                              "their distances and what they were called."),
+    "parallel_coordinates": Caption("others", "Trials of the search", "One line a trial, through its settings to its score."),
+    "importance": Caption("others", "Importance of settings", "How much of what the scores differ each setting explains."),
     "worst_queries": Caption("mistakes", "Worst searches", "Test images whose nearest other test image is wrong, the worst "
                              "first, each with its nearest."),
 }  # fmt: skip

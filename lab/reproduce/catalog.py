@@ -1,6 +1,7 @@
 """The experiments there are."""
 
 import difflib
+import fnmatch
 import hashlib
 import json
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ class Catalog:
         """Return the experiments asked for, and those that they start from or are compared with; all, where none is named.
 
         Args:
-            names: of experiments, or what stands before the ``_`` in them: ``d6`` for ``d6_10``, ``d6_30`` and ``d6_50``.
+            names: of experiments, patterns such as ``b3*``, or, where none has that name, what stands before the ``_`` in some:
+                ``d6`` for ``d6_10``, ``d6_30`` and ``d6_50``.
 
         Raises:
             ValueError: if there is none of a name, naming the nearest.
@@ -42,10 +44,10 @@ class Catalog:
         for name in names:
             if name in self.elsewhere:
                 raise ValueError(f"{name}: {self.elsewhere[name]}")
-            if name not in self.experiments and name not in groups:
+            if not self._named(name):
                 near = difflib.get_close_matches(name, [*self.experiments, *groups], n=1, cutoff=0.0)
                 raise ValueError(f"there is no experiment {name!r}; did you mean {near[0]!r}? --list names all")
-        chosen = {name for name in self.experiments if not names or name in names or name.split("_")[0] in names}
+        chosen = {found for name in names for found in self._named(name)} if names else set(self.experiments)
         for name in [name for name in self.experiments if name in chosen]:
             bar = self.experiments[name].bar
             chosen |= set(bar.others) if bar is not None else set()
@@ -53,6 +55,11 @@ class Catalog:
             if name in chosen:
                 chosen |= set(self.experiments[name].needs)
         return [experiment for name, experiment in self.experiments.items() if name in chosen]
+
+    def _named(self, text: str) -> list[str]:
+        if text in self.experiments:
+            return [text]
+        return [name for name in self.experiments if name.split("_")[0] == text] or fnmatch.filter(self.experiments, text)
 
     def asked(self, experiment: Experiment) -> list[str]:
         """Return the scores that questions ask of an experiment."""

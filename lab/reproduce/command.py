@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lab.arguments import Arguments, positive, run_command
 from lab.reproduce.catalog import Catalog, read_catalog
 from lab.reproduce.experiment import Experiment
+from lab.reproduce.markdown import PLACES
 from lab.reproduce.measured import Elsewhere, read_measured, score_of
 from lab.reproduce.runner import Outcome, Runner
 from lab.reproduce.side_by_side import Seeded, run_side_by_side, seeded
@@ -19,6 +20,17 @@ from lab.runs import PROJECT
 
 if TYPE_CHECKING:
     from lab.reproduce.table import Table
+
+
+OWN_OPTIONS = {
+    "--seed_everything": "--seeds N runs the seeds 0 to N - 1",
+    "--name": "its name is that of the experiment",
+    "--trainer.default_root_dir": "-o FOLDER says where runs go",
+    "--config": "NAME says which experiments are run",
+    "--resume": "what was interrupted goes on by itself",
+    "--data.root": "--data-root ROOT says where the data are",
+    "--data.folder": "--data-root ROOT says where the data are",
+}
 
 
 def reproduce() -> None:
@@ -45,8 +57,6 @@ def _reproduce() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
         table.write(page=True)
-        for words in table.left_out():
-            print(f"left out {words}", file=sys.stderr)
         print(f"table: {table.runner.folder / 'README.md'}, results.json and index.html beside it")
     if table.failures:
         print(f"{len(table.failures)} not finished, for the reasons above", file=sys.stderr)
@@ -60,7 +70,7 @@ def _table(asked: argparse.Namespace, catalog: Catalog, chosen: list[Experiment]
         raise ValueError(f"--data-root {asked.data_root} is not a folder; --fast needs no data")
     if asked.fast and asked.join:
         raise ValueError("--join is for what has been measured, which short runs are not; leave --fast out")
-    options = shlex.split(asked.options)
+    options = _options(asked.options)
     elsewhere = _joined(asked.join, catalog, options)
     if asked.table and not elsewhere and not (folder / "runs").is_dir():
         raise ValueError(f"{folder} has no runs to write a table of: name another by -o, or leave --table out")
@@ -72,13 +82,30 @@ def _table(asked: argparse.Namespace, catalog: Catalog, chosen: list[Experiment]
         make_pictures(root)
     from lab.reproduce.table import Table
 
-    return Table(Runner(catalog, folder, root, asked.fast, options, asked.num_workers), chosen, elsewhere)
+    runner = Runner(catalog, folder, root, asked.fast, options, asked.num_workers)
+    runner.check_options()
+    return Table(runner, chosen, elsewhere, alone=asked.table and bool(asked.names))
+
+
+def _options(text: str) -> list[str]:
+    """Return the options for every run as words, of which none may be what is set for each run here."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"--options {text!r}: {error}") from None
+    for word in words:
+        key = word.partition("=")[0]
+        if key in OWN_OPTIONS:
+            raise ValueError(f"--options: {key} is set for each run; {OWN_OPTIONS[key]}")
+    return words
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Arguments("Run the experiments of configs/experiments, and write a table of what they measure beside what was "
                        "reported. What has finished is not run again; what was interrupted goes on.")  # fmt: skip
-    parser.add_argument("names", nargs="*", metavar="NAME", help="experiments, such as s1 or d6 (all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="experiments, such as s1, 'b3*', or d6 for all that begin so (all)"
+    )
     parser.add_argument("--seeds", type=positive, metavar="N", help="seeds 0 to N - 1 (3; with --fast 1)")
     parser.add_argument("--fast", action="store_true", help="short runs on bundled and generated data, to see that all works")
     parser.add_argument(
@@ -88,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_workers", type=positive, default=1, metavar="N", help="runs side by side (1)")
     parser.add_argument("--again", action="store_true", help="run what has finished, too")
     parser.add_argument("--join", type=Path, action="append", default=[], metavar="FILE",
-                        help="results.json of another folder or machine, whose seeds count and are not run again; once for "
-                        "each, the last first")  # fmt: skip
+                        help="results.json of another folder or machine, whose seeds count and are not run again; may be "
+                        "given again, and the last file that has a seed counts")  # fmt: skip
     parser.add_argument("--table", action="store_true", help="run nothing, but write the table of what there is")
     parser.add_argument("--list", action="store_true", help="name the experiments")
     parser.add_argument("--options", default="", metavar="TEXT", help="added to every run, such as '--trainer.accelerator cpu'")
@@ -117,6 +144,7 @@ def _run_all(table: "Table", asked: list[Seeded], again: bool) -> None:
         print(f"{one.experiment.name} seed {one.seed} ...", flush=True)
         return runner.run(one.experiment, one.seed, again, worker), time.monotonic() - began
 
+    print(f"{len(asked)} run{'' if len(asked) == 1 else 's'}, whose words go to {runner.folder / 'logs'}", flush=True)
     outcomes = run_side_by_side(asked, run, runner.processes.end, runner.num_workers)
     with contextlib.closing(outcomes):  # an interrupt in between ends what is running
         for outcome, seconds in outcomes:
@@ -144,3 +172,4 @@ def _list(chosen: list[Experiment], elsewhere: dict[str, str]) -> None:
         print(f"{experiment.name}: {experiment.about}{reported}\n    {experiment.command()}")
     for name, where in elsewhere.items():
         print(f"{name}: {where}")
+    print(f"\n{PLACES}")

@@ -6,6 +6,16 @@ from typing import Any
 
 from lab.reproduce.catalog import Catalog
 
+PLACES = (
+    "In a command, {b3} is the folder of the run of b3 with the same seed, {run} that of the row itself, {shared} that of what "
+    "all its seeds share, and {root} that of the data; the seed and where the data lie are added to it."
+)
+MEANING = (
+    "Scores are in %, but for losses, of test images unless said otherwise: the mean over seeds and its 95 % t-interval. "
+    "Thresholds, epochs and hyperparameters come from validation images, except where a note says that a choice was made after "
+    "test images were seen. Bars are what this codebase set out to reach with the data that there are: in some rows more than "
+    "was reported, in others less. Seconds are those that training took beside whatever else the machine did."
+)
 COLUMNS = ("experiment", "reported", "measured", "bar", "training", "command")
 
 
@@ -31,10 +41,7 @@ def _about(record: dict[str, Any]) -> list[str]:
     return [
         f"Written by `{record['command']}`. {how}".strip(),
         "",
-        "Scores are in %, of test images unless said otherwise: the mean over seeds and its 95 % t-interval. Thresholds, "
-        "epochs and hyperparameters come from validation images. Seconds are those that training took beside whatever else the "
-        "machine did. In a command, {b3} is the folder of the run of b3 with the "
-        "same seed.",
+        f"{MEANING} {PLACES}",
     ]
 
 
@@ -83,14 +90,15 @@ def where(entry: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(f"{one['device']}, {one['commit']}" for one in entry["seeds"].values()))
 
 
-def headline(entry: dict[str, Any]) -> str:
-    """Return a row's figures as a comment for the head of its config; nothing where there are none."""
+def headline(entry: dict[str, Any], command: str) -> str:
+    """Return a row's figures as a comment for the head of a config with this command; nothing where there are none."""
     if not entry["seeds"]:
         return ""
     devices = dict.fromkeys(one["device"] for one in entry["seeds"].values())
     reported = f"; reported {entry['reported']}" * bool(entry["reported"])
     time = f"in {took(entry)} " * bool(took(entry))
-    line = f"# trained {time}on {' or '.join(devices)}; {measured(entry)}{reported}; row {entry['name']} of README.md"
+    how = "" if entry["command"] == command else "by the command of "
+    line = f"# trained {time}on {' or '.join(devices)}; {measured(entry)}{reported}; {how}row {entry['name']} of README.md"
     return " ".join(line.replace("±", "+-").split())
 
 

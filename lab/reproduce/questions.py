@@ -28,9 +28,8 @@ def answer(question: Question, results: dict[str, Result]) -> dict[str, Any] | N
     sentence += f" with the 95 % interval {low:+.2f} to {high:+.2f} over {_num(seeds)}." if not math.isnan(low) else "."
     lost = sorted((first.measured.keys() & second.measured.keys()) - set(seeds))
     if not differences or lost:
-        which = f"seed {' and '.join(map(str, lost))} has" if differences else "no seed has"
-        without = f"{which} not {_name(question)} of both" if differences else f"{which} {_name(question)} of both"
-        sentence = f"It cannot be told: {without}."
+        seeds_lost = f"seed {' and '.join(map(str, lost))}" if differences else "any seed"
+        sentence = f"It cannot be told: {_name(question)} is not known of both with {seeds_lost}."
     return {"ask": question.ask, "answer": sentence, "compare": list(question.compare), "curve": question.curve,
             "values": [{str(seed): value for seed, value in found.items()} for found in values]}  # fmt: skip
 

@@ -69,10 +69,14 @@ class Runner:
         found = (self.folder / "runs").glob(f"{experiment.name}_seed_*")
         return sorted(int(path.name.rpartition("_")[2]) for path in found if path.name.rpartition("_")[2].isdigit())
 
-    def options_of(self, name: str, seed: int) -> list[str]:
-        """Return the options that an experiment was last run with, in addition to its own."""
-        found: list[str] = read_record(self.own_folder(name, seed) / ASKED).get("options", self.more)
-        return found
+    def check_options(self) -> None:
+        """Make sure that no run in the folder has other options: they would not be counted, or be counted together."""
+        for noted in sorted((self.folder / "runs").glob(f"*/{ASKED}")):
+            options = read_record(noted).get("options", self.more)
+            if options != self.more:
+                raise ValueError(
+                    f"{self.folder} holds runs with --options {shlex.join(options)!r}: give these a folder of their own by -o"
+                )
 
     def run(self, experiment: Experiment, seed: int, again: bool = False, worker: int = 0) -> Outcome:
         """Run an experiment, or go on with it, unless it has finished before; say what has come of it.
@@ -84,19 +88,25 @@ class Runner:
         for needed in experiment.needs:
             if self.finished(needed, seed) is None:
                 return Outcome(name, seed, None, f"needs {needed}, which has not finished")
+        pictures = self._pictures(experiment)
+        if pictures is not None and not pictures.is_dir() and not self.fast:
+            making = f"python scripts/caltech.py {shlex.quote(str(self.root))}"
+            return Outcome(name, seed, None, f"there is no {pictures}, which {making} makes")
         own.mkdir(parents=True, exist_ok=True)
         self.shared(experiment).mkdir(parents=True, exist_ok=True)
         self._note_asked(experiment, seed)
         log = self.folder / "logs" / f"{name}_seed_{seed}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("a", encoding="utf-8") as output:
+            began = output.tell()
             reason = "" if done else self._steps(experiment.before, experiment, seed, output, worker)
             if not reason and done is None:
                 reason = self._execute(self._fit(experiment, seed, again), output, worker)
             found = done or self.finished(name, seed)
             if not reason and found is not None:
                 reason = self._steps(experiment.after, experiment, seed, output, worker)
-        return Outcome(name, seed, None if reason else found, reason and f"{reason} ({log})", is_new=done is None)
+            is_new = output.tell() > began
+        return Outcome(name, seed, None if reason else found, reason and f"{reason} ({log})", is_new)
 
     def _asked(self, experiment: Experiment, seed: int) -> str:
         """Return what an experiment runs: it changes with its config, and with the runs that it starts from."""
@@ -134,13 +144,17 @@ class Runner:
         words += ["--seed_everything", str(seed), "--name", f"{experiment.name}_seed_{seed}"]
         return [self._script("fit.py"), *words, "--trainer.default_root_dir", str(self.folder / "runs")]
 
+    def _pictures(self, experiment: Experiment) -> Path | None:
+        """Return the folder of pictures that an experiment reads, if it reads one."""
+        folder = experiment.data.get("init_args", {}).get("folder")
+        return self.root / Path(folder).name if folder else None
+
     def _data_options(self, experiment: Experiment) -> list[str]:
-        described = experiment.data
-        folder = described.get("init_args", {}).get("folder")
-        options: dict[str, Any] = {"data.folder": str(self.root / Path(folder).name)} if folder else {}
-        if not folder and not self.fast:
+        pictures = self._pictures(experiment)
+        options: dict[str, Any] = {"data.folder": str(pictures)} if pictures else {}
+        if not pictures and not self.fast:
             options = {"data.root": str(self.root)}
-        return list(arguments(options | (self.catalog.fast[described["class_path"]] if self.fast else {})))
+        return list(arguments(options | (self.catalog.fast[experiment.data["class_path"]] if self.fast else {})))
 
     def _search_options(self, experiment: Experiment) -> list[str]:
         """Return the options of a search: where the data are."""

@@ -24,12 +24,14 @@ class Table:
         runner: knows the runs.
         chosen: the experiments that have a row in any case; what was run before by another command, or elsewhere, has one too.
         elsewhere: what was measured elsewhere.
+        alone: whether these are all rows.
         failures: by experiment and seed, why there is no run.
     """
 
     runner: Runner
     chosen: list[Experiment]
     elsewhere: Elsewhere = field(default_factory=dict)
+    alone: bool = False
     failures: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def write(self, page: bool = False) -> None:
@@ -49,15 +51,10 @@ class Table:
             with whole_file(folder / name) as unfinished:
                 unfinished.write_text(text, encoding="utf-8", errors="replace")
 
-    def left_out(self) -> list[str]:
-        """Return in words the runs in the folder that do not count, as they were run with other options."""
-        found = [(one.name, seed) for one in self._rows() for seed in self.runner.seeds(one)]
-        options = {one: self.runner.options_of(*one) for one in found}
-        return [f"{name} seed {seed}: run with --options {shlex.join(words)!r}"
-                for (name, seed), words in options.items() if words != self.runner.more]  # fmt: skip
-
     def _rows(self) -> list[Experiment]:
         known = self.runner.catalog.experiments.values()
+        if self.alone:
+            return self.chosen
         return [one for one in known if one in self.chosen or one.name in self.elsewhere or self.runner.seeds(one)]
 
     def _measure(self, experiment: Experiment) -> Result:

@@ -145,7 +145,9 @@ def _show(trials: "Trials", pictures: list[Path], undrawn: list[str]) -> None:
         wide.print(reason)
     for best in ranked(every, settings)[:1]:
         console.print(table_of(every, settings))
-        deviation = f" +- {std_of(best):.4f} over {settings.num_folds} folds" if std_of(best) is not None else ""
+        deviation = (
+            f" (standard deviation {std_of(best):.4f} over {settings.num_folds} folds)" if std_of(best) is not None else ""
+        )
         wide.print(
             f"best: trial {best.number} of {counted(every)}, {settings.monitor} {best.user_attrs['value']:.4f}{deviation}"
         )
