@@ -206,7 +206,7 @@ def test_timings_have_a_panel_a_case_and_a_row_for_each_that_has_a_time() -> Non
 
 def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
     for wrong, complaint in (
-        (["p9"], "there is no case 'p9'; there are p2, s1"),
+        (["p9"], "there is no case 'p9'; did you mean p2? there are p2, s1"),
         (["--rounds", "0"], "above 0"),
         (["--seconds", "-1"], "above 0"),
     ):

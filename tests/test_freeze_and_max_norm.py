@@ -9,6 +9,7 @@ from test_command_line import SMALL_DIGITS, TINY
 from torch import Tensor, nn
 
 from lab.callbacks import Freeze, MaxNorm
+from lab.callbacks.defaults import default_callbacks
 from lab.callbacks.freeze import what_trains
 from lab.callbacks.max_norm import bounded
 from lab.data import Synthetic
@@ -239,3 +240,17 @@ def test_both_encoders_of_a_pseudo_siamese_model_are_bounded() -> None:
     trainer.fit(model, data)
     for part in ("encoder", "other_encoder"):
         assert model.get_parameter(f"{part}.layers.1.weight").norm(dim=1).max() <= 0.2 + 1e-6
+
+
+def test_which_weights_are_bounded_is_not_said_without_a_bound() -> None:
+    with pytest.raises(
+        ValueError, match=r"callbacks.max_norm_weights has no effect without a bound: set callbacks.max_norm too"
+    ):
+        default_callbacks(None, max_norm_weights="outgoing")
+
+
+def test_where_everything_is_frozen_it_is_said_by_what(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    done = script("fit.py", "--config", config, "--callbacks.freeze", "[encoder, head]", "--trainer.default_root_dir", "runs")
+    assert done.returncode == 2
+    assert "nothing is left to train: callbacks.freeze keeps all parameters of the model; freeze fewer parts" in done.stderr

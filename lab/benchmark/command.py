@@ -1,6 +1,7 @@
 """What the script does."""
 
 import argparse
+import difflib
 import importlib.metadata
 import math
 import platform
@@ -35,7 +36,8 @@ def _benchmark() -> None:
 
     every = {**{case: peers_of(case) for case in (*CASES, *SCORING)}, START_UP: ["own", "imports"]}
     if unknown := [name for name in asked.cases if name not in (*every, SCALING)]:
-        raise ValueError(f"there is no case {unknown[0]!r}; there are {', '.join([*every, SCALING])}")
+        near = difflib.get_close_matches(unknown[0], [*every, SCALING], n=1, cutoff=0.0)[0]
+        raise ValueError(f"there is no case {unknown[0]!r}; did you mean {near}? there are {', '.join([*every, SCALING])}")
     cases = {case: peers for case, peers in every.items() if not asked.cases or case in asked.cases}
     folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
     folder.mkdir(parents=True, exist_ok=True)

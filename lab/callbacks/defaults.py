@@ -78,6 +78,8 @@ def default_callbacks(
         picture_classes: names of the classes whose embeddings are drawn; None for the first ten.
         board: show TensorBoard the configuration, the graph, the embedding of test images and all settings with the scores.
     """
+    if max_norm is None and max_norm_weights != "incoming":
+        raise ValueError("callbacks.max_norm_weights has no effect without a bound: set callbacks.max_norm too")
     monitor = monitor or "val/loss"
     best_is, terminal, writes = direction(monitor, mode), sys.stdout.isatty(), run_folder is not None
     folder = run_folder or Path()

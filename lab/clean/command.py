@@ -41,7 +41,8 @@ def _clean() -> None:
             _check_passed_on(option.partition("=")[0], parser)
     if not (asked.run / "config.yaml").is_file():
         above = next((folder for folder in asked.run.resolve().parents[:2] if (folder / "config.yaml").is_file()), None)
-        advice = f"; name the folder of the run, {above}" if above else ""
+        inside = sorted(asked.run.glob("version_*"))
+        advice = f"; name the folder of the run, {above or inside[-1]}" if above or inside else ""
         raise ValueError(f"{asked.run} is no run: it has no config.yaml{advice}")
     from lab.clean.work import find_wrong_labels  # after what is wrong is said: PyTorch takes seconds to import
     from lab.commands import run_training

@@ -23,6 +23,8 @@ def optimizer_and_schedule(
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
+        if any(True for _ in model.parameters()):
+            raise ValueError("nothing is left to train: callbacks.freeze keeps all parameters of the model; freeze fewer parts")
         raise ValueError("model.encoder has no parameters to train, nor has what stands on it")
     optimizer = _made("optimizer", make_optimizer, trained)
     if make_scheduler is None:

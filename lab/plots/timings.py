@@ -31,7 +31,9 @@ def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         cases: by case and by who took them, times in milliseconds; none of who has failed.
     """
     rows = [max(1, len(times)) for times in cases.values()] or [1]
-    figure = new_figure(2.4 * PANEL, 0.9 * len(rows) + 0.24 * sum(rows), "milliseconds, the median and all rounds")
+    figure = new_figure(
+        2.4 * PANEL, 0.9 * len(rows) + 0.24 * sum(rows), "milliseconds on a logarithmic axis, the median and all rounds"
+    )
     panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=rows)[:, 0]
     for axes, (case, times) in zip(panels, cases.items(), strict=False):
         describe(axes, case, "", "", [], 2.4 * PANEL)
