@@ -16,6 +16,7 @@ from lab.callbacks import default_callbacks
 from lab.callbacks.idle import Unprofiled
 from lab.complaint import Complaint
 from lab.config_files import check_groups, read_config
+from lab.configuration import make_paths_absolute
 from lab.data import Augmentation, Episodes, Folds
 from lab.explain import explain
 from lab.instantiation import FamilyInstantiator
@@ -152,8 +153,7 @@ class LabCLI(LightningCLI):
         check_parts(self.model, self.datamodule, self.config, resuming=not self.suffix)
         if not settings["fast_dev_run"]:
             self.run_folder = self._make_run_folder(settings)
-        settings["default_root_dir"] = self.run_folder
-        settings["logger"] = self._loggers(_as_list(settings["logger"]))
+        settings |= {"default_root_dir": self.run_folder, "logger": self._loggers(_as_list(settings["logger"]))}
         try:
             settings["callbacks"] = self._callbacks(settings)
             for switch, kind in CALLBACK_SWITCHES.items():
@@ -168,8 +168,8 @@ class LabCLI(LightningCLI):
         """TensorBoard, CSV and the user's own loggers; none at all where the user said false."""
         if self.run_folder is None or False in own:
             return []
-        own = [logger for logger in own if logger is not True]
-        return [*loggers(self.run_folder, self.config.ckpt_path if self.config.resume else None), *own]
+        usual = loggers(self.run_folder, self.config.ckpt_path if self.config.resume else None)
+        return [*usual, *(logger for logger in own if logger is not True)]
 
     def _callbacks(self, settings: dict[str, Any]) -> list[Callback]:
         """The default callbacks, but for what the trainer's own switches turn off, and the user's."""
@@ -198,10 +198,10 @@ class LabCLI(LightningCLI):
 
     def save_config(self, path: Path) -> None:
         """Write every setting, resolved, from which a run can be repeated."""
-        config = self.asked_for
-        left_out = ["config", "debug", "resume", "trust", *(f"model.init_args.{target}" for target in FROM_DATA)]
-        for key in [*left_out, *(["ckpt_path"] if self.config.resume else [])]:
+        config, of_a_resume = self.asked_for, ["ckpt_path"] * bool(self.config.resume)
+        for key in ("config", "debug", "resume", "trust", *(f"model.init_args.{target}" for target in FROM_DATA), *of_a_resume):
             config.pop(key, None)
+        make_paths_absolute(config)
         with whole_file(path) as unfinished:
             self.parser.save(config, unfinished, skip_unset=False, overwrite=True, multifile=False)
 

@@ -1,8 +1,11 @@
 """What a resolved configuration says, as it is said on a command line."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 PLACES_OF_DATA = ("root", "folder", "path")  # the options of a data set that say where it is, not what
+PATHS = ("encoder_from", "weights_from", *(f"data.init_args.{name}" for name in (*PLACES_OF_DATA, "exclude")))
 
 
 def dotted_keys(config: Any, key: str = "") -> dict[str, Any]:
@@ -16,3 +19,11 @@ def dotted_keys(config: Any, key: str = "") -> dict[str, Any]:
         elif name != "class_path":
             found |= dotted_keys(value, f"{key}.{name}".lstrip("."))
     return found
+
+
+def make_paths_absolute(config: Any) -> None:
+    """Change the files and folders that a config names, by keys with dots, so that it can be read from another folder too."""
+    for key in PATHS:
+        value = config.get(key)
+        if isinstance(value, str | os.PathLike) and not str(value).startswith("~"):
+            config[key] = str(Path(value).absolute())

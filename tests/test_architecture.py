@@ -102,6 +102,7 @@ MAY_IMPORT = {
         "callbacks",
         "complaint",
         "config_files",
+        "configuration",
         "data",
         "explain",
         "instantiation",

@@ -136,7 +136,7 @@ def test_the_command_that_is_printed_trains_without_the_images_of_the_list(run: 
     trained = script("fit.py", *arguments)
     assert trained.returncode == 0, trained.stderr
     config = yaml.safe_load((tmp_path / "classifier" / "version_1" / "config.yaml").read_text())
-    assert config["data"]["init_args"]["exclude"] == "classifier/version_0/clean/suspicious.csv"
+    assert config["data"]["init_args"]["exclude"] == str(tmp_path / "classifier" / "version_0" / "clean" / "suspicious.csv")
     refused = script("fit.py", *arguments, "--seed_everything", "1")
     assert refused.returncode == 2
     assert "is not of these training images" in refused.stderr

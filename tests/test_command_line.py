@@ -414,3 +414,15 @@ def test_a_profiler_that_is_asked_for_measures_the_steps(script: Script, tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r"run_training_batch\s+\|[^|]+\|\s*4\s*\|", (tmp_path / "fit-profile.txt").read_text())
+
+
+def test_the_config_of_a_run_names_its_files_wherever_it_is_read_from(script: Script, tmp_path: Path) -> None:
+    config = str(PROJECT / "configs" / "classifier.yaml")
+    assert script("fit.py", "--config", config, *TINY, *SMALL_DIGITS).returncode == 0
+    weights = "runs/classifier/version_0/checkpoints/best.ckpt"
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--weights_from", weights, "--data.root", "~/elsewhere")
+    assert done.returncode == 0, done.stderr
+    kept = yaml.safe_load((tmp_path / "runs" / "classifier" / "version_1" / "config.yaml").read_text())
+    assert kept["weights_from"] == str(tmp_path / weights)
+    assert kept["encoder_from"] is None
+    assert kept["data"]["init_args"]["root"] == "~/elsewhere"  # which is somewhere in every home
