@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 PLACES_OF_DATA = ("root", "folder", "path")  # the options of a data set that say where it is, not what
-PATHS = ("encoder_from", "weights_from", *(f"data.init_args.{name}" for name in (*PLACES_OF_DATA, "exclude")))
+PATHS = ("ckpt_path", "encoder_from", "weights_from", *(f"data.init_args.{name}" for name in (*PLACES_OF_DATA, "exclude")))
 
 
 def dotted_keys(config: Any, key: str = "") -> dict[str, Any]:

@@ -41,14 +41,19 @@ def make(root: Path, original: Path | None = None) -> dict[Path, bool]:
     folders = {root / name: pictures for name, pictures in chosen().items()}
     missing = [folder for folder in folders if not folder.exists()]
     if missing:
-        if original is None:
-            original = root / "caltech101" / "101_ObjectCategories"
-            if not original.is_dir():
-                download("Caltech-101", root, root / "caltech101", lambda: Caltech101(str(root), download=True), BY_HAND)
+        original = original or _downloaded(root)
         _check(original)
-    for folder in missing:
-        _copy(original or root, folder, folders[folder])
+        for folder in missing:
+            _copy(original, folder, folders[folder])
     return {folder: folder in missing for folder in folders}
+
+
+def _downloaded(root: Path) -> Path:
+    """Return where the original pictures are below ``root``, downloading them where they are not."""
+    original = root / "caltech101" / "101_ObjectCategories"
+    if not original.is_dir():
+        download("Caltech-101", root, root / "caltech101", lambda: Caltech101(str(root), download=True), BY_HAND)
+    return original
 
 
 def chosen() -> dict[str, list[Path]]:
