@@ -131,7 +131,10 @@ def test_files_are_converted_once_and_not_needed_again(tmp_path: Path) -> None:
     _write_binary(tmp_path / "cifar-10-batches-bin")
     _ready(tmp_path)
     shutil.rmtree(tmp_path / "cifar-10-batches-bin")
-    assert sorted(path.name for path in (tmp_path / "cifar10").iterdir()) == ["test.safetensors", "train.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "cifar10").glob("*.safetensors")) == [
+        "test.safetensors",
+        "train.safetensors",
+    ]
     _assert_holds_the_originals(_ready(tmp_path))
 
 

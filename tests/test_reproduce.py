@@ -484,7 +484,6 @@ def test_what_a_run_starts_from_is_run_here_though_it_was_measured_elsewhere(sma
     elsewhere = {"s1": {0: Measured({}), 1: Measured({})}, "s1_on": {0: Measured({})}}
     names = [(one.experiment.name, one.seed) for one in seeded(experiments, range(3), elsewhere)]
     assert names == [("s1", 1), ("s1_on", 1), ("s1", 2), ("s1_on", 2)]
-    assert seeded(experiments, [1], elsewhere)[0].prepares_data  # though seed 0 is left out
 
 
 def test_what_was_measured_by_another_config_is_not_joined(tmp_path: Path, small_catalog: Catalog) -> None:

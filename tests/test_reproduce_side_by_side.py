@@ -66,15 +66,6 @@ def test_one_waits_for_the_run_that_it_starts_from_and_lets_others_pass(catalog:
     assert log.events.index(("begins", "p4", 0)) < log.events.index(("begins", "s1_on", 0))
 
 
-def test_the_first_of_a_data_set_prepares_it_for_the_others(catalog: Catalog) -> None:
-    log = _Log()
-    list(run_side_by_side(_asked(catalog, "s1", "s2_found", "p4", num_seeds=2), log.run, lambda: None, 6))
-    assert {event[1:] for event in log.events[:2]} == {("s1", 0), ("p4", 0)}  # of MNIST, and of a folder
-    for later in (("s2_found", 0), ("s1", 1)):
-        assert log.events.index(("ends", "s1", 0)) < log.events.index(("begins", *later))
-    assert log.events.index(("begins", "s1", 1)) < log.events.index(("ends", "s2_found", 0))  # and those run together
-
-
 def test_steps_that_all_seeds_share_are_not_taken_by_two_at_once(catalog: Catalog) -> None:
     log = _Log()
     list(run_side_by_side(_asked(catalog, "s1", "s2_found", num_seeds=4), log.run, lambda: None, 3))

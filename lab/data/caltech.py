@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torchvision.datasets import Caltech101
 
+from lab.data.alone import alone_in
 from lab.data.originals import download
 
 SEED = 2021
@@ -39,12 +40,13 @@ def make(root: Path, original: Path | None = None) -> dict[Path, bool]:
         ValueError: if the pictures cannot be downloaded, or are not those of Caltech-101.
     """
     folders = {root / name: pictures for name, pictures in chosen().items()}
-    missing = [folder for folder in folders if not folder.exists()]
-    if missing:
-        original = original or _downloaded(root)
-        _check(original)
-        for folder in missing:
-            _copy(original, folder, folders[folder])
+    with alone_in(root / "caltech101"):
+        missing = [folder for folder in folders if not folder.exists()]
+        if missing:
+            original = original or _downloaded(root)
+            _check(original)
+            for folder in missing:
+                _copy(original, folder, folders[folder])
     return {folder: folder in missing for folder in folders}
 
 

@@ -10,6 +10,7 @@ import torch
 import torchvision
 from torchvision.datasets.utils import check_integrity
 
+from lab.data.alone import alone_in
 from lab.data.arrays import ImageArrays
 from lab.data.module import ImageDataModule
 from lab.data.originals import convert, download, open_stores
@@ -38,9 +39,10 @@ class CIFAR10(ImageDataModule):
         stores = self._stores()
         if all(path.exists() for path in stores.values()):
             return
-        if self._binary_folder() is None and not self._pickles_are_genuine():
-            self._download()
-        convert(stores, self.read_original)
+        with alone_in(self.root / "cifar10"):
+            if self._binary_folder() is None and not self._pickles_are_genuine():
+                self._download()
+            convert(stores, self.read_original)
 
     def read(self) -> dict[str, ImageArrays]:
         """Open the store, or read the original files where it could not be written."""

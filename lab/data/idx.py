@@ -14,6 +14,7 @@ import torch
 import torchvision
 
 from lab.data import originals
+from lab.data.alone import alone_in
 from lab.data.arrays import ImageArrays
 
 FILE_PREFIX = {"train": "train", "test": "t10k"}
@@ -39,14 +40,15 @@ def convert(source: Source, root: Path, class_names: list[str]) -> None:
     stores = store_paths(source, root)
     if all(path.exists() for path in stores.values()):
         return
-    if any(_original(source, root, name) is None for name in _file_names()):
-        folder = root / source.__name__ / "raw"
-        by_hand = (
-            f"put {', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into {folder}, or name the "
-            "folder that holds them by --data.root"
-        )
-        originals.download(source.__name__, root, folder, lambda: source(os.fspath(root), download=True), by_hand)
-    originals.convert(stores, lambda split: read_original(source, root, split, class_names))
+    with alone_in(root / source.__name__.lower()):
+        if any(_original(source, root, name) is None for name in _file_names()):
+            folder = root / source.__name__ / "raw"
+            by_hand = (
+                f"put {', '.join(name + '.gz' for name in _file_names())} from {source.mirrors[0]} into {folder}, or name the "
+                "folder that holds them by --data.root"
+            )
+            originals.download(source.__name__, root, folder, lambda: source(os.fspath(root), download=True), by_hand)
+        originals.convert(stores, lambda split: read_original(source, root, split, class_names))
 
 
 def open_splits(source: Source, root: Path, class_names: list[str]) -> dict[str, ImageArrays]:

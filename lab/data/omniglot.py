@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lab.data.alone import alone_in
 from lab.data.alphabets import (
     NUM_CHARACTERS,
     alphabet_of,
@@ -78,10 +79,14 @@ class Omniglot(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Convert the original files to the store, downloading them where they are not there."""
-        for split, path in self._stores().items():
-            if not path.exists() and not folder_of(self.root, split).is_dir():
-                download_images(self.root, split)
-        convert(self._stores(), partial(read_images, self.root))
+        stores = self._stores()
+        if all(path.exists() for path in stores.values()):
+            return
+        with alone_in(self.root / "omniglot"):
+            for split, path in stores.items():
+                if not path.exists() and not folder_of(self.root, split).is_dir():
+                    download_images(self.root, split)
+            convert(stores, partial(read_images, self.root))
 
     def read(self) -> dict[str, ImageArrays]:
         """Open the store, or read the original files where it could not be written, and part the alphabets."""

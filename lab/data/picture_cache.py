@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lab.data.alone import alone_in
 from lab.data.layout import PictureFile
 from lab.data.picture_store import decode_all
 from lab.data.pictures import Fit
@@ -50,7 +51,9 @@ def find_or_make(
     refusals = []
     for place in places:
         try:
-            decode_all(paths, labels, class_names, place / name, size, fit, channels)
+            with alone_in(place):
+                if not os.access(place / name, os.R_OK):  # another process has just made it
+                    decode_all(paths, labels, class_names, place / name, size, fit, channels)
         except OSError as error:
             refusals.append(f"in {place} ({error.strerror})")
         else:

@@ -109,11 +109,6 @@ class Experiment:
         found: dict[str, Any] = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))["data"]
         return found
 
-    @property
-    def data_name(self) -> str:
-        """The data set, and the folder of pictures where it is one."""
-        return f"{self.data['class_path']} {self.data.get('init_args', {}).get('folder', '')}"
-
     def command(self) -> str:
         """Return what a user types to run it, but for where the data are."""
         config = self.config if "{" in self.config else self.config_file.relative_to(PROJECT).as_posix()

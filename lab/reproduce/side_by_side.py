@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, TypeVar
 
 from lab.reproduce.experiment import Experiment
@@ -19,16 +19,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Seeded:
-    """An experiment with a seed, and whether it is the first of all those of its data set, which it downloads and converts."""
+    """An experiment with a seed."""
 
     experiment: Experiment
     seed: int
-    prepares_data: bool = False
 
     def waits_for(self, other: "Seeded") -> bool:
-        """Return whether this one must not begin before another has ended: it needs its run, its data or the same steps."""
-        if other.prepares_data and other != self and other.experiment.data_name == self.experiment.data_name:
-            return True
+        """Return whether this one must not begin before another has ended: it needs its run or the same steps."""
         if self.seed == other.seed:
             return other.experiment.name in self.experiment.needs
         return self.experiment is other.experiment and bool(self.experiment.before) and other.seed < self.seed
@@ -42,8 +39,7 @@ def seeded(experiments: Iterable[Experiment], seeds: Iterable[int], elsewhere: E
         is_needed = any(seed == other.seed and experiment.name in other.experiment.needs for other in found)
         if is_needed or not is_known:
             found.insert(0, Seeded(experiment, seed))
-    firsts = {one.experiment.data_name: one for one in reversed(found)}
-    return [replace(one, prepares_data=firsts[one.experiment.data_name] is one) for one in found]
+    return found
 
 
 @dataclass
