@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import sys
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -12,6 +13,8 @@ from lab.arguments import Arguments, printable, run_command
 from lab.run_list import STATES, ListedRun, chosen, list_runs, remove
 from lab.runs import PROJECT
 from lab.writing import json_text
+
+ANY_WIDTH = 10_000  # characters of a line that goes to another program, which is not broken
 
 
 def runs() -> None:
@@ -61,7 +64,8 @@ def _days(text: str) -> float:
 
 
 def _show(runs: list[ListedRun], logs: Path) -> None:
-    console = Console(highlight=False, markup=False)
+    width = None if sys.stdout.isatty() else ANY_WIDTH
+    console = Console(highlight=False, markup=False, width=width)
     title = f"{_num(len(runs))} in {printable(str(logs))}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("run", "state", "test score", "value", "age", "MB"):

@@ -192,7 +192,10 @@ def test_weights_bring_the_normalization_that_they_were_trained_with(tmp_path: P
     data.setup()
     assert torch.equal(data.mean, before)
     others = Synthetic(num_classes_made=12, classes=[f"pattern {i}" for i in range(2, 12)])
-    with pytest.raises(ValueError, match="the checkpoint was trained on the classes"):
+    with pytest.raises(
+        ValueError,
+        match=r"first.ckpt: the checkpoint was trained on the classes .* take over the encoder alone, by encoder_from",
+    ):
         load_weights_from(Classifier(MLP(hidden_sizes=[4]), 10), others, tmp_path / "first.ckpt")
 
 

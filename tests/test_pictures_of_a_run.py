@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import PROJECT
+from matplotlib.text import Text
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -272,3 +273,18 @@ def test_embeddings_are_drawn_of_as_many_images_of_each_class_whatever_their_ord
     assert drawn_of["chosen"] == [7, 2]
     assert torch.bincount(drawn_of["test"])[[7, 2]].tolist() == [25, 25]
     assert len(drawn_of["outputs"]) == len(drawn_of["train"]) == 50
+
+
+@pytest.mark.parametrize(
+    ("noise", "of_batch", "of_confusions"), [(0.0, "", ""), (0.3, "30% of the labels redrawn", "by true labels")]
+)
+def test_pictures_of_redrawn_labels_say_whose_labels_they_show(noise: float, of_batch: str, of_confusions: str) -> None:
+    labels = torch.tensor([0, 1, 1, 0, 2, 2])
+    results = Results(nn.functional.one_hot(labels).float(), labels)
+    for figure, said in (
+        (drawn.batch_figure(IMAGES, labels, ["a", "b", "c"], noise), of_batch),
+        (drawn.confusion_figure(results, ["a", "b", "c"], noise), of_confusions),
+    ):
+        words = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+        assert said in words
+        assert ("label" in words) == (noise > 0)

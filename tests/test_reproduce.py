@@ -163,14 +163,14 @@ def test_a_question_is_answered_where_the_interval_of_the_difference_leaves_out_
     tmp_path: Path, first: list[float], second: list[float], said: str
 ) -> None:
     results = {"a": _result(tmp_path, "a", first), "b": _result(tmp_path, "b", second)}
-    found = answer(Question("Better?", ("a", "b"), "val/accuracy", score="test/accuracy"), results)
+    found = answer(Question("Better?", ("a", "b"), score="test/accuracy"), results)
     assert found is not None
     assert found["answer"].startswith(said)
     assert f"{100 * (sum(first) / len(first) - sum(second) / len(second)):+.2f}" in found["answer"]
 
 
 def test_fewer_epochs_to_a_score_are_better(tmp_path: Path) -> None:
-    question = Question("Faster?", ("a", "b"), "val/accuracy", score="val/accuracy>=0.8")
+    question = Question("Faster?", ("a", "b"), score="val/accuracy>=0.8")
     slow, fast = [0.2, 0.5, 0.7, 0.8], [0.5, 0.85, 0.7]
     results = {
         "a": _result(tmp_path, "a", [0.9, 0.9, 0.9], curve=fast),

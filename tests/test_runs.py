@@ -93,6 +93,13 @@ def test_runs_are_listed_by_state_and_age(script: Script, logs: Path) -> None:
     assert _json(script, "--state", "failed")["runs"][0]["reason"] == "ValueError: no"
 
 
+def test_a_list_that_goes_to_another_program_breaks_no_name(script: Script, logs: Path) -> None:
+    name = "a_name_so_long_that_a_terminal_of_eighty_characters_would_break_it_somewhere"
+    _run(logs / name / "version_0", "finished", accuracy=0.9)
+    line = next(line for line in script("runs.py", "logs").stdout.splitlines() if name in line)
+    assert line.split()[:2] == [f"{name}/version_0", "finished"]
+
+
 def test_nothing_is_removed_but_what_is_named_and_said_yes_to(script: Script, logs: Path) -> None:
     every = {run.folder for run in list_runs(logs)}
     done = script("runs.py", "logs", "--state", "failed", "lost", "running", "--remove")

@@ -18,9 +18,10 @@ NUM_EMBEDDED = 500  # images a side whose embeddings are drawn: t-SNE takes seco
 NUM_CLASSES = 10  # of which they are
 
 
-def batch_figure(images: Tensor, labels: Tensor, class_names: list[str]) -> Figure:
-    """Draw a batch as the network sees it."""
-    return plots.sample_batch(images, labels, class_names)
+def batch_figure(images: Tensor, labels: Tensor, class_names: list[str], label_noise: float = 0.0) -> Figure:
+    """Draw a batch as the network sees it; of redrawn labels it is said that they are."""
+    noted = f", with {label_noise:.0%} of the labels redrawn" if label_noise else ""
+    return plots.sample_batch(images, labels, class_names, f"A batch as the network gets it{noted}")
 
 
 def curves_figure(history: plots.History, best_epoch: int | None) -> Figure:
@@ -41,9 +42,12 @@ def weights_figure(model: LightningModule, images: Tensor) -> Figure:
     return plots.weight_grid(torch.empty(0, 1, 1, 1) if weights is None else weights, f"First layer of {encoder}")
 
 
-def confusion_figure(results: Results, class_names: list[str]) -> Figure:
-    """Draw what training and test images of each class are taken for."""
-    return plots.confusion_matrices(_counts(results), class_names)
+def confusion_figure(results: Results, class_names: list[str], label_noise: float = 0.0) -> Figure:
+    """Draw what training and test images of each class are taken for; classes are the true ones, whatever was redrawn."""
+    noted = ", by true labels, not redrawn ones" if label_noise else ""
+    return plots.confusion_matrices(
+        _counts(results), class_names, f"Confusions: what images of each class are taken for{noted}"
+    )
 
 
 def _counts(results: Results) -> dict[str, Tensor]:

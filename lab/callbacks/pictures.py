@@ -70,8 +70,9 @@ class Pictures(Callback):
             from lab.callbacks import drawn
 
             images, labels = self._batch
-            names = getattr(trainer.datamodule, "class_names", [])  # type: ignore[attr-defined]
-            self._show(trainer, "sample_batch", lambda: drawn.batch_figure(images, labels, names))
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            names, noise = getattr(data, "class_names", []), getattr(data, "label_noise", 0.0)
+            self._show(trainer, "sample_batch", lambda: drawn.batch_figure(images, labels, names, noise))
             self._show(trainer, "network", lambda: drawn.network_figure(pl_module, images[:2]))
             best = self._best_epoch(getattr(trainer.checkpoint_callback, "monitor", None), trainer)
             self._show(trainer, "learning_curves", lambda: drawn.curves_figure(self.history, best))
@@ -91,7 +92,7 @@ class Pictures(Callback):
         images, _ = data.on_after_batch_transfer(data.evaluated("test")[:2], 0)
         show("first_layer", lambda: drawn.weights_figure(pl_module, images.to(pl_module.device)))
         if isinstance(metrics, ClassificationMetrics):
-            show("confusion", lambda: drawn.confusion_figure(results, data.class_names))
+            show("confusion", lambda: drawn.confusion_figure(results, data.class_names, getattr(data, "label_noise", 0.0)))
             show("worst_predictions", lambda: drawn.predictions_figure(results, data))
         if isinstance(metrics, EmbeddingMetrics):
             if results.pairs:

@@ -27,7 +27,10 @@ def load_weights_from(model: Family, data: Any, path: str | os.PathLike[str]) ->
     check_checkpoint(path, model)
     checkpoint = read_checkpoint(path)
     if model.needs_known_classes:
-        check_class_names(checkpoint, data)
+        try:
+            check_class_names(checkpoint, data)
+        except ValueError as error:
+            raise ValueError(f"weights_from {path}: {error}, or take over the encoder alone, by encoder_from") from error
     # The threshold was chosen on validation images, and will be again.
     weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("metrics.")}
     model.load_state_dict(weights, strict=False)

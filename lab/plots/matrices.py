@@ -23,7 +23,11 @@ LEAST_SHARE = 1e-9  # below it a share is 0, which is white
 SHARES = [0.0, 0.01, 0.05, 0.2, 0.5, 1.0]
 
 
-def confusion_matrices(counts: Mapping[str, Values], class_names: Sequence[str]) -> Figure:
+def confusion_matrices(
+    counts: Mapping[str, Values],
+    class_names: Sequence[str],
+    title: str = "Confusions: what images of each class are taken for",
+) -> Figure:
     """Draw confusion matrices side by side, rows being true classes and columns predicted ones.
 
     A cell's colour is the share of its row, on a square-root scale, as rare confusions would look like none otherwise. Of
@@ -32,12 +36,12 @@ def confusion_matrices(counts: Mapping[str, Values], class_names: Sequence[str])
     Args:
         counts: of each split's name, the number of images (C, C) of each true class that each class was predicted for.
         class_names: the C names.
+        title: what is drawn.
     """
     matrices = {name: integers(matrix) for name, matrix in counts.items()}
     num_classes = max((len(matrix) for matrix in matrices.values()), default=0)
     classes = _classes_to_draw(list(matrices.values()), num_classes)
     names = [fitted(class_name(class_names, i), LONGEST_NAME, SMALL) for i in classes]
-    title = "Confusions: what images of each class are taken for"
     if len(classes) < num_classes:
         title += f"; the {len(classes)} of {num_classes} classes that are confused most"
     if num_classes == 0:

@@ -126,14 +126,14 @@ class Question:
     Args:
         ask: the question, whose answer is yes if the first one is better.
         compare: the two experiments.
-        curve: what is drawn.
         score: what is compared: a score, or ``val/accuracy>=0.9``, after how many epochs a curve first reached a value.
+        curve: what is drawn; empty for nothing, as where a question before shows it.
     """
 
     ask: str
     compare: tuple[str, str]
-    curve: str
     score: str
+    curve: str = ""
 
 
 def arguments(options: dict[str, Any]) -> Iterator[str]:

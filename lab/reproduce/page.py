@@ -28,7 +28,7 @@ def page_of(record: dict[str, Any], results: dict[str, Result]) -> str:
         }
         for entry in record["experiments"]
     ]
-    questions = [{**entry, "figures": _curves(entry, results)} for entry in record["questions"]]
+    questions = [{**entry, "figures": _curves(entry, results) if entry["curve"] else []} for entry in record["questions"]]
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     page = environment_of(OWN_TEMPLATES).get_template("reproduced.html")
     return page.render(style=style, title="The experiments, measured", record=record, rows=rows, questions=questions,
