@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,20 @@ def test_a_loaded_split_is_mapped_from_its_file_instead_of_copied(tmp_path: Path
     loaded = ImageArrays.load(path)
     assert str(path) in Path("/proc/self/maps").read_text()
     assert len(loaded) == 12
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is shared")
+def test_whoever_opens_the_same_store_shares_its_memory(tmp_path: Path) -> None:
+    path = tmp_path / "shared.safetensors"
+    ImageArrays(torch.ones(4000, 1, 32, 32, dtype=torch.uint8), torch.zeros(4000, dtype=torch.int64), ["a"]).save(path)
+    opened = [ImageArrays.load(path) for _ in range(2)]
+    assert [int(arrays[:][0].sum()) for arrays in opened] == [4000 * 32 * 32] * 2  # every page has been read
+    mapped = re.findall(rf"{re.escape(str(path))}\n((?:[A-Z]\w+: .*\n)+)", Path("/proc/self/smaps").read_text())
+    kilobytes = [dict(re.findall(r"(\w+): +(\d+) kB", text)) for text in mapped]
+    resident, own_share, copied = (sum(int(found[name]) for found in kilobytes) for name in ("Rss", "Pss", "Anonymous"))
+    assert resident >= 2 * 4000
+    assert own_share == resident / 2  # in which a page that two have counts half for each
+    assert copied == 0
 
 
 def test_a_split_can_be_saved_over_the_file_it_was_loaded_from(tmp_path: Path) -> None:

@@ -10,23 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-
-class Stacked:
-    """Image tensors (N_i, C, H, W) one after the other, indexed as if they were one, without copying what is not asked for."""
-
-    def __init__(self, parts: list[Tensor]) -> None:
-        self.parts = parts
-        self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
-        self.shape = torch.Size((int(self.ends[-1]), *parts[0].shape[1:]))
-
-    def __getitem__(self, index: int | slice | Tensor) -> Tensor:
-        rows = index if isinstance(index, Tensor) else torch.arange(self.shape[0])[index]
-        images = self.parts[0].new_empty(*rows.shape, *self.shape[1:])
-        part_of = torch.bucketize(rows, self.ends, right=True)
-        for number, (part, end) in enumerate(zip(self.parts, self.ends.tolist(), strict=True)):
-            here = part_of == number
-            images[here] = part[rows[here] - end + len(part)]
-        return images
+from lab.data.views import Images
 
 
 class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
@@ -40,7 +24,7 @@ class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
         class_names: name of each class, by label.
     """
 
-    images: Tensor | Stacked
+    images: Images
 
     def __init__(self, images: Tensor, labels: Tensor, class_names: list[str]) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
@@ -68,7 +52,7 @@ class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
         return self.of_rows(self.images, rows, chosen, self.class_names if class_names is None else class_names)
 
     @classmethod
-    def of_rows(cls, images: Tensor | Stacked, rows: Tensor, labels: Tensor, class_names: list[str]) -> "ImageArrays":
+    def of_rows(cls, images: Images, rows: Tensor, labels: Tensor, class_names: list[str]) -> "ImageArrays":
         """Return the images at rows (M,) of images (N, C, H, W), with labels (M,), without copying or checking them."""
         selection = cls.__new__(cls)
         selection.images, selection.rows, selection.labels, selection.class_names = images, rows, labels, class_names

@@ -25,6 +25,7 @@ from lab.data.originals import convert, open_stores
 from lab.data.resize import resized
 from lab.data.splits import keep_classes
 from lab.data.trials import read_trials
+from lab.data.views import Inverted, Turned
 
 
 class Omniglot(ImageDataModule):
@@ -113,17 +114,18 @@ class Omniglot(ImageDataModule):
         return "alphabet", torch.tensor([number[alphabet] for alphabet in alphabets])
 
     def _inked(self, dark: ImageArrays) -> ImageArrays:
-        """Return images of dark ink with the ink asked for."""
-        return dark if not self.inverted else ImageArrays(255 - dark[:][0], dark.labels, dark.class_names)
+        """Return images of dark ink, as they are stored, with the ink asked for."""
+        if not self.inverted:
+            return dark
+        return ImageArrays.of_rows(Inverted(dark.images), torch.arange(len(dark)), dark.labels, dark.class_names)
 
     def _stores(self) -> dict[str, Path]:
         return {split: self.root / "omniglot" / f"{split}.safetensors" for split in NUM_CHARACTERS}
 
     def _rotate(self, upright: ImageArrays) -> ImageArrays:
         """Add each image turned by 90, 180 and 270 degrees; the classes of an angle follow on those of the one before."""
-        images, labels = upright[:]
-        turned = images.new_empty(4, *images.shape)
-        for turns in range(4):
-            turned[turns] = images.rot90(turns, (2, 3))
-        new_labels = torch.arange(4).unsqueeze(1) * len(upright.class_names) + labels
-        return ImageArrays(turned.flatten(0, 1), new_labels.flatten(), self.all_class_names)
+        assert upright.rows is not None
+        turns = torch.arange(4).unsqueeze(1)
+        rows = (turns * upright.images.shape[0] + upright.rows).flatten()
+        labels = (turns * len(upright.class_names) + upright.labels).flatten()
+        return ImageArrays.of_rows(Turned(upright.images), rows, labels, self.all_class_names)

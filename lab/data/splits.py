@@ -7,8 +7,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lab.data.arrays import ImageArrays, Stacked
+from lab.data.arrays import ImageArrays
 from lab.data.batches import generator_for
+from lab.data.views import Stacked
 
 HoldOut = Literal["stratified", "first"]
 
