@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from lab.freed_memory import keep_freed_memory
+
 
 class Arguments(argparse.ArgumentParser):
     """A parser without the usage in its errors, and with ``--debug``."""
@@ -27,6 +29,7 @@ class Arguments(argparse.ArgumentParser):
 
 def run_command(command: Callable[[], None], user_errors: tuple[type[Exception], ...] = (ValueError, OSError)) -> None:
     """Run a command; what a user got wrong ends it with one line and exit code 2, unless ``--debug`` asks for more."""
+    keep_freed_memory()
     try:
         command()
         sys.stdout.flush()

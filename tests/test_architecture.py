@@ -67,7 +67,8 @@ MAY_IMPORT = {
     "caltech_command": {"arguments", "data"},
     "runs_command": {"arguments", "run_list", "runs", "writing"},
     "configuration": set(),
-    "arguments": set(),
+    "arguments": {"freed_memory"},
+    "freed_memory": set(),
     "report": {"report", "arguments", "configuration", "plots", "runs", "writing"},
     "reproduce": {
         "reproduce",
