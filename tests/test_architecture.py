@@ -26,6 +26,7 @@ MAY_IMPORT = {
         "commands",
         "data",
         "device",
+        "freed_memory",
         "losses",
         "metrics",
         "nets",

@@ -1,4 +1,4 @@
-"""A step of training with what can be chosen otherwise: threads, how features lie in memory, compiling, a fused optimizer."""
+"""A step of training with what can be chosen otherwise: threads, memory, compiling, a fused optimizer."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lab.benchmark.bare import SAMPLES_PER_CLASS, target_of
 from lab.benchmark.cases import NUM_CLASSES, SIDE, Case
 
-OTHERWISE = ("one_thread", "all_threads", "contiguous", "compiled", "fused")  # other ways to take a step
+OTHERWISE = ("memory_given_back", "one_thread", "all_threads", "contiguous", "compiled", "fused")  # other ways to take a step
 
 
 class Step:
@@ -18,7 +18,7 @@ class Step:
 
     Args:
         case: what is trained.
-        way: one of ``OTHERWISE``, or none for as it is here.
+        way: one of ``OTHERWISE``, or none for as it is here; ``memory_given_back`` is that of a process that keeps none.
     """
 
     def __init__(self, case: Case, way: str = "") -> None:
