@@ -77,7 +77,14 @@ def settings(folder: Path, space: str = LR, **options: Any) -> Any:
 
     folder.mkdir(exist_ok=True)
     (folder / "space.yaml").write_text(space)
-    parts = {"monitor": "val/accuracy", "mode": "max", "max_epochs": 9, "config_digest": "a", "num_trials": 4, **options}
+    parts = {
+        "monitor": "val/accuracy",
+        "mode": "max",
+        "max_epochs": 9,
+        "config": {"data.seed": 0, "model.rows": 2},
+        "num_trials": 4,
+        **options,
+    }
     storage = f"sqlite:///{folder / 'trials.db'}"
     return Settings([], read_space(folder / "space.yaml"), folder, storage, folder.name, **parts)
 

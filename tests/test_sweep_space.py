@@ -144,7 +144,7 @@ def test_the_space_in_the_readme_is_one(tmp_path: Path) -> None:
     space = _read(tmp_path, text)
     assert [one.key.rpartition(".")[2] for one in space] == ["width", "max_lr", "rotate"]
     config = str(PROJECT / "configs" / "classifier.yaml")
-    settings = Settings(["--config", config], space, tmp_path, "", "", "val/accuracy", "max", 1, "")
+    settings = Settings(["--config", config], space, tmp_path, "", "", "val/accuracy", "max", 1, {})
     check_values(settings, tmp_path / "space.yaml")
 
 
@@ -158,7 +158,7 @@ def test_values_are_said_in_few_words_unless_two_would_be_the_same(tmp_path: Pat
 
 def test_the_settings_that_a_worker_is_sent_are_those_that_it_gets(tmp_path: Path) -> None:
     space = _read(tmp_path, "a.b: {choices: [null, [1], x]}\nc.b: {low: 1, high: 2}\nmodel: {choices: [y]}\n")
-    settings = Settings(["--x", "1"], space, tmp_path, "sqlite:///x", "n", "val/auc", "max", 3, "d", num_folds=2)
+    settings = Settings(["--x", "1"], space, tmp_path, "sqlite:///x", "n", "val/auc", "max", 3, {"d": 1}, num_folds=2)
     assert Settings.from_json(settings.to_json()) == settings
     assert settings.short_names() == {"a.b": "a.b", "c.b": "c.b", "model": "model"}
     values = {"a.b": "[1]", "c.b": 2, "model": "y"}

@@ -71,7 +71,15 @@ def test_no_trial_is_taken_twice_by_workers_at_once(tmp_path: Path) -> None:
     [
         ({"sampler": "random"}, "sampler (tpe)"),
         ({"seed": 1}, "seed (0)"),
-        ({"config_digest": "b"}, "config"),
+        (
+            {"config": {"data.seed": 1, "model.rows": 2, "trainer.max_epochs": None}},
+            "config (data.seed 0 there, 1 here; trainer.max_epochs not there, null here)",
+        ),
+        (
+            {"config": {"data.seed": 1, "model.rows": 3, "a": "x", "b": 2, "c": 3}},
+            'config (data.seed 0 there, 1 here; model.rows 2 there, 3 here; a not there, "x" here; and 2 more)',
+        ),
+        ({"config": {"data.seed": 0}}, "config (model.rows 2 there, not here)"),
         ({"num_folds": 3}, "num_folds"),
         ({"pruner": "median", "monitor": "val/loss"}, "score and pruner (none)"),
     ],

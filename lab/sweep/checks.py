@@ -1,6 +1,7 @@
 """What is wrong with a sweep, found before anything is trained."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lab.configuration import PLACES_OF_DATA
 from lab.options import devices_of_torchrun
 from lab.preflight import check_parts
 from lab.runs import PROJECT
-from lab.sweep.settings import RESERVED, Settings, digest
+from lab.sweep.settings import RESERVED, Settings
 from lab.sweep.space import Parameter, place_of
 
 MOST_MADE = 20  # times that data and model are made before the search
@@ -71,7 +72,7 @@ def base_facts(arguments: list[str], num_folds: int) -> dict[str, Any]:
         "monitor": monitor,
         "mode": direction(monitor, config.callbacks.mode),
         "max_epochs": config.trainer.max_epochs if config.trainer.max_epochs is not None else -1,
-        "config_digest": _config_digest(cli),
+        "config": _same_for_all(cli),
     }
 
 
@@ -139,7 +140,8 @@ def _monitor(config: Any) -> str:
     return monitor
 
 
-def _config_digest(cli: ReadOnly) -> str:
+def _same_for_all(cli: ReadOnly) -> dict[str, Any]:
+    """Return what is set, by dotted keys, but for where things are written."""
     config = yaml.safe_load(cli.parser.dump(cli.asked_for, skip_unset=False))
     for *above, name in PLACES:
         inner = config
@@ -147,4 +149,13 @@ def _config_digest(cli: ReadOnly) -> str:
             inner = inner.get(key) or {}
         inner.pop(name, None)
     config.pop("config", None)
-    return digest(yaml.safe_dump(config, sort_keys=True))
+    return dict(_flat(config))
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield keys, as one types them, and values: of a class its path, and its arguments below it."""
+    if not isinstance(value, dict) or not value:
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _flat(inner, key if name in ("class_path", "init_args") else f"{key}.{name}".lstrip("."))

@@ -33,7 +33,7 @@ class Settings:
         name: of the study in it.
         monitor, mode: the score, and whether its highest or lowest is best.
         max_epochs: of a trial; -1 where that is not said.
-        config_digest: of the config that all trials have, resolved.
+        config: what all trials have, resolved, by dotted keys.
         num_trials: None for all points of a grid.
         num_folds: 0 for no cross-validation.
     """
@@ -46,7 +46,7 @@ class Settings:
     monitor: str
     mode: Literal["min", "max"]
     max_epochs: int
-    config_digest: str
+    config: dict[str, Any]
     sampler: str = "tpe"
     pruner: str = "none"
     seed: int = 0
@@ -69,7 +69,7 @@ class Settings:
         """Return what must be the same for trials to belong together."""
         space = json.dumps([dataclasses.asdict(parameter) for parameter in self.space])
         return {
-            "config": self.config_digest,
+            "config": self.config,
             "space": digest(space),
             "score": f"{self.monitor}, {self.mode}",
             **{name: getattr(self, name) for name in ("sampler", "pruner", "seed", "num_folds")},

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import os
 import platform
 import sqlite3
@@ -18,6 +19,7 @@ from lab.sweep.settings import Settings
 from lab.sweep.space import grid
 from lab.sweep.storage import LOST_AFTER, file_of, open_storage
 
+MAX_SHOWN = 3  # keys of a config
 PATIENCE = 10.0  # seconds to wait for another machine that is planning the trials
 
 
@@ -73,7 +75,7 @@ class Trials:
         ours = self.settings.description()
         differ = [name for name in ours if ours[name] != theirs.get(name)]
         if differ:
-            told = [f"{name} ({theirs[name]})" if name in ("sampler", "seed", "pruner") else name for name in differ if theirs]
+            told = [_difference(name, theirs[name], ours[name]) for name in differ if theirs]
             raise ValueError(
                 f"{self.settings.folder} holds a sweep with another {' and '.join(told)}: give this one a folder of its own by "
                 f"--output, or go on with that one by its command: {self.study.user_attrs.get('command', 'not known')}"
@@ -160,3 +162,18 @@ class Trials:
             return not is_alive(process)
         age = datetime.datetime.now() - (trial.datetime_start or datetime.datetime.now())
         return file_of(self.settings.storage) is not None or age.total_seconds() > LOST_AFTER
+
+
+def _difference(name: str, theirs: Any, ours: Any) -> str:
+    """Say what of a sweep differs: a choice as it is there, of a config the first keys."""
+    if name in ("sampler", "seed", "pruner"):
+        return f"{name} ({theirs})"
+    if name != "config" or not isinstance(theirs, dict):
+        return name
+    keys = [key for key in {**ours, **theirs} if _value(ours, key) != _value(theirs, key)]
+    shown = [f"{key} {_value(theirs, key)} there, {_value(ours, key)} here" for key in keys[:MAX_SHOWN]]
+    return f"config ({'; '.join(shown + [f'and {len(keys) - MAX_SHOWN} more'] * (len(keys) > MAX_SHOWN))})"
+
+
+def _value(config: dict[str, Any], key: str) -> str:
+    return json.dumps(config[key]) if key in config else "not"
