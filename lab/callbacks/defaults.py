@@ -19,6 +19,7 @@ from lab.callbacks.keeper import Best, Keeper
 from lab.callbacks.max_norm import MaxNorm, Weights
 from lab.callbacks.monitor import MonitorCheck
 from lab.callbacks.pictures import Pictures
+from lab.callbacks.remembered import RememberFeatures
 
 
 def direction(monitor: str, mode: Literal["min", "max"] | None = None) -> Literal["min", "max"]:
@@ -40,6 +41,7 @@ def default_callbacks(
     max_norm: float | None = None,
     max_norm_weights: Weights = "incoming",
     compile: str | None = None,
+    remember_features: bool = True,
     early_stopping: bool = True,
     epoch_log: bool = True,
     step_loss: bool = True,
@@ -68,6 +70,7 @@ def default_callbacks(
         max_norm_weights: which vectors: the weights ``incoming`` to a unit, or those ``outgoing`` from an input.
         compile: the backend of ``torch.compile`` by which encoders are compiled for training, such as ``inductor``, or
             ``cudagraphs`` on a GPU; null for not doing so, which was faster on the CPUs tried.
+        remember_features: on a CPU, compute what a frozen encoder makes of an image once, and not in every epoch.
         early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
         step_loss: log the loss of single steps.
@@ -90,6 +93,7 @@ def default_callbacks(
         (bool(freeze), lambda: Freeze(freeze or [])),
         (max_norm is not None, lambda: MaxNorm(max_norm or 0.0, max_norm_weights)),
         (compile is not None, lambda: Compile(compile or "")),
+        (remember_features and compile is None, RememberFeatures),
         (early_stopping, lambda: EarlyStopping(monitor, mode=best_is, patience=patience, strict=False)),
         (epoch_log, lambda: EpochLog(run_folder and run_folder / "epochs.log", echo=not terminal)),
         (step_loss, StepLoss),
