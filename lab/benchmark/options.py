@@ -2,15 +2,22 @@
 
 import os
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from lab.benchmark.bare import SAMPLES_PER_CLASS, target_of
-from lab.benchmark.cases import NUM_CLASSES, SIDE, Case
+from lab.benchmark.cases import CASES, NUM_CLASSES, SIDE, Case, batch_hard
+from lab.nets import ConvNet
 
 OTHERWISE = ("memory_given_back", "one_thread", "all_threads", "contiguous", "compiled", "fused")  # other ways to take a step
+
+LARGE = Case(  # whose features are larger than what the C library keeps as it comes, 32 MiB
+    "large", "four blocks of 64 convolutions, 240 images a step", "experiments/p3_small.yaml", "digits", "classes", 240,
+    partial(ConvNet, (1, 28, 28), width=64, later_width=64, depth=4), batch_hard, partial(torch.optim.Adam, lr=1e-3),
+)  # fmt: skip
+WITH_OPTIONS = {name: CASES[name] for name in ("p2", "t1", "residual")} | {"large": LARGE}
 
 
 class Step:

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from lab.benchmark.bare import folder_of
-from lab.benchmark.cases import CASES, SIDE
+from lab.benchmark.cases import SIDE, Case
 from lab.benchmark.clock import Clock
-from lab.benchmark.options import steps, ways_of
+from lab.benchmark.options import WITH_OPTIONS, steps, ways_of
 
 NUM_TASKS, NUM_WAYS, SIZE = 400, 20, 64
 NUM_IMAGES, NUM_CLASSES = 60_000, 10
@@ -78,8 +78,8 @@ def timed(call: Timed, clock: Clock) -> None:
         clock.lap(1)
 
 
-def _options(name: str, root: Path) -> dict[str, Timed]:
-    return steps(CASES[name])
+def _options(case: Case, root: Path) -> dict[str, Timed]:
+    return steps(case)
 
 
 # By name: what it is; what makes the calls that are timed, by peer; and how many times a peer's time this codebase may take.
@@ -88,7 +88,7 @@ SCORING: dict[str, tuple[str, Callable[..., dict[str, Timed]], dict[str, float |
     "retrieval": (f"search scores of {NUM_IMAGES:,} images", retrieval, {"bare": 1.5}),
     "folder": ("an epoch over a folder of pictures, after the first", folder, {"decode": 0.1}),
     **{
-        f"options_{name}": (f"a bare step of {name}, other ways", partial(_options, name), dict.fromkeys(ways_of(CASES[name])))
-        for name in ("p2", "t1", "residual")
+        f"options_{name}": (f"a bare step: {case.about}", partial(_options, case), dict.fromkeys(ways_of(case)))
+        for name, case in WITH_OPTIONS.items()
     },
 }
