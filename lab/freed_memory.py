@@ -12,9 +12,9 @@ def keep_freed_memory() -> bool:
     """Let the GNU C library keep memory that is freed, for what is allocated next.
 
     As it comes, it gives every tensor above 32 MiB back to the system, which then clears each page of the next one. A
-    convolutional network allocates the same tensors in every step: with large batches or images this takes a third of the time
-    of training, and half of that of applying it (``benchmark.py options_large``). The price is up to a tenth more memory. What
-    a user has set by ``MALLOC_TRIM_THRESHOLD_`` and the like stays.
+    convolutional network allocates the same tensors in every step: with large batches or images that may take half of the time
+    (``benchmark.py options_large``). The price is up to a tenth more memory. What a user has set by ``MALLOC_TRIM_THRESHOLD_``
+    and the like stays.
 
     Returns:
         Whether it is kept; other systems and C libraries have none of this.
