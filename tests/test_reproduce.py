@@ -343,7 +343,7 @@ experiments:
 - name: s1
   about: with steps
   score: test/accuracy
-  before: [{makes: "{shared}/before", command: "step.py {shared}/before"}]
+  before: [{command: "step.py {shared}/before"}]
   after: [{makes: "{run}/after", command: "step.py {run}/after"}]
 - name: s2
   about: needs one that fails

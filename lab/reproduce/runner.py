@@ -93,13 +93,16 @@ class Runner:
             making = f"python scripts/caltech.py {shlex.quote(str(self.root))}"
             return Outcome(name, seed, None, f"there is no {pictures}, which {making} makes")
         own.mkdir(parents=True, exist_ok=True)
-        self.shared(experiment).mkdir(parents=True, exist_ok=True)
+        steps_taken = self.shared(experiment) / "steps_taken"
+        steps_taken.parent.mkdir(parents=True, exist_ok=True)
         self._note_asked(experiment, seed)
         log = self.folder / "logs" / f"{name}_seed_{seed}.log"
         log.parent.mkdir(exist_ok=True)
         with log.open("a", encoding="utf-8") as output:
             began = output.tell()
-            reason = "" if done else self._steps(experiment.before, experiment, seed, output, worker)
+            reason = "" if done or steps_taken.exists() else self._steps(experiment.before, experiment, seed, output, worker)
+            if experiment.before and not reason and not done:
+                steps_taken.touch()  # a search that is over is not asked again, by a later version of this code, say
             if not reason and done is None:
                 reason = self._execute(self._fit(experiment, seed, again), output, worker)
             found = done or self.finished(name, seed)
