@@ -276,7 +276,7 @@ def test_embeddings_are_drawn_of_as_many_images_of_each_class_whatever_their_ord
 
 
 @pytest.mark.parametrize(
-    ("noise", "of_batch", "of_confusions"), [(0.0, "", ""), (0.3, "30% of the labels redrawn", "by true labels")]
+    ("noise", "of_batch", "of_confusions"), [(0.0, "", ""), (0.3, "30 % of the labels redrawn", "by true labels")]
 )
 def test_pictures_of_redrawn_labels_say_whose_labels_they_show(noise: float, of_batch: str, of_confusions: str) -> None:
     labels = torch.tensor([0, 1, 1, 0, 2, 2])

@@ -20,7 +20,7 @@ NUM_CLASSES = 10  # of which they are
 
 def batch_figure(images: Tensor, labels: Tensor, class_names: list[str], label_noise: float = 0.0) -> Figure:
     """Draw a batch as the network sees it; of redrawn labels it is said that they are."""
-    noted = f", with {label_noise:.0%} of the labels redrawn" if label_noise else ""
+    noted = f", with {100 * label_noise:g} % of the labels redrawn" if label_noise else ""
     return plots.sample_batch(images, labels, class_names, f"A batch as the network gets it{noted}")
 
 
