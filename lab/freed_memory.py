@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
 
     As it comes, it gives every tensor above 32 MiB back to the system, which then clears each page of the next one. A
     convolutional network allocates the same tensors in every step: with large batches or images that may take half of the time
-    (``benchmark.py options_large``). The price is up to a seventh more memory. What a user has set by ``MALLOC_TRIM_THRESHOLD_``
+    (``benchmark.py options_large``). The price: up to a seventh more memory. What a user has set by ``MALLOC_TRIM_THRESHOLD_``
     and the like stays.
 
     Returns:
