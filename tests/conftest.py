@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import os
 import runpy
 import shutil
@@ -17,6 +18,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: one thread 
 
 PROJECT = Path(__file__).parent.parent
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's sight: it would be gone through again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -47,8 +54,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 
 def _forget(folder: Path) -> None:
     """Forget the modules that came from a folder, so that the next test's of the same name are not taken for them."""
+    below = f"{folder}{os.sep}"
     for name, module in list(sys.modules.items()):
-        if folder in Path(getattr(module, "__file__", None) or "/").parents:
+        if (getattr(module, "__file__", None) or "").startswith(below):
             del sys.modules[name]
 
 

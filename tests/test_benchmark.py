@@ -177,6 +177,7 @@ def test_every_contestant_is_there_and_has_a_name() -> None:
         assert callable(getattr(importlib.import_module(module), name))
 
 
+@pytest.mark.slow
 def test_the_bare_loop_is_timed_in_a_process_without_lightning(root: Path, tmp_path: Path) -> None:
     words = f"""
 import sys

@@ -23,11 +23,9 @@ def _json(path: Path) -> dict[str, Any]:
     return record
 
 
-def test_a_fit_leaves_everything_in_a_new_folder_and_says_what_to_type_next(
-    script: Script, script_process: Script, tmp_path: Path
-) -> None:
+def test_a_fit_leaves_everything_in_a_new_folder_and_says_what_to_type_next(script: Script, tmp_path: Path) -> None:
     config = str(PROJECT / "configs" / "triplet.yaml")
-    done = script_process("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--seed_everything", "3")
+    done = script("fit.py", "--config", config, *TINY, *SMALL_DIGITS, "--seed_everything", "3")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "triplet" / "version_0"
     files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}

@@ -138,6 +138,7 @@ def address(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     assert list(folder.glob("lab_demo_*")) == []  # what was uploaded is gone
 
 
+@pytest.mark.slow
 def test_two_pictures_dropped_into_the_demo_get_a_verdict_and_what_is_no_picture_an_error(
     browser: Any, address: str, tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def test_two_pictures_dropped_into_the_demo_get_a_verdict_and_what_is_no_picture
     opened.close()
 
 
+@pytest.mark.slow
 def test_an_upload_above_ten_megabytes_is_refused(address: str) -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
