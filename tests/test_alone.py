@@ -1,3 +1,4 @@
+import contextlib
 import struct
 import threading
 import time
@@ -6,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torchvision
+from filelock import FileLock
 from PIL import Image
 
-from lab.data import MNIST, ImageFolder, picture_cache
+from lab.data import MNIST, ImageFolder, alone, picture_cache
 from lab.data.alone import alone_in
 from lab.data.arrays import ImageArrays
 from lab.data.picture_store import decode_all
@@ -57,6 +59,37 @@ def test_an_error_lets_the_next_in_and_leaves_no_folder(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no network"), alone_in(tmp_path / "root" / "mnist"):
             raise ValueError("no network")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_leaves_late_takes_nothing_away_from_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, release = [], FileLock.release
+
+    def release_and_wait(lock: FileLock, force: bool = False) -> None:
+        release(lock, force)
+        time.sleep(0.1)  # in which another gets in
+
+    def act() -> None:
+        for _ in range(2):
+            with contextlib.suppress(ConnectionError), alone_in(tmp_path / "root" / "mnist"):
+                inside.append(1)
+                time.sleep(0.15)
+                assert len(inside) == 1 and (tmp_path / "root" / "mnist").is_dir()
+                inside.pop()
+                raise ConnectionError
+
+    monkeypatch.setattr(FileLock, "release", release_and_wait)
+    assert _at_once(act) == []
+
+
+def test_who_waits_says_for_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(alone, "PATIENCE", 0.05)
+
+    def act() -> None:
+        with alone_in(tmp_path / "mnist"):
+            time.sleep(0.2)
+
+    assert _at_once(act) == []
+    assert f"waiting for another process, which prepares {tmp_path / 'mnist'}" in caplog.text
 
 
 def test_what_was_made_there_stays(tmp_path: Path) -> None:
