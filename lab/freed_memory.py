@@ -4,8 +4,8 @@ import ctypes
 import os
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # as malloc.h numbers them
-LARGEST = (2**30, 2**25)  # bytes of what is kept; C libraries of some years take no more than the second
-SET_BY_USER = ("MALLOC_MMAP_", "MALLOC_TRIM_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
+LARGEST = 2**30  # bytes of what is kept; older C libraries take no more than 2**25, which is what they do anyway
+SET_BY_USER = ("MALLOC_MMAP_", "MALLOC_TRIM_", "MALLOC_TOP_PAD_")
 
 
 def keep_freed_memory() -> bool:
@@ -17,14 +17,13 @@ def keep_freed_memory() -> bool:
     and the like stays.
 
     Returns:
-        Whether it is kept; other systems and C libraries have none of this.
+        Whether it is kept; other systems, and C libraries that are older than 2022 or so, have none of this.
     """
-    if any(name.startswith(SET_BY_USER) for name in os.environ):
+    if any(name.startswith(SET_BY_USER) for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False
     try:
         set_option = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no mallopt, or no library of the process itself, as on Windows
         return False
-    if not any(set_option(MMAP_THRESHOLD, size) for size in LARGEST):
-        return False
-    return bool(set_option(TRIM_THRESHOLD, 2**31 - 1) and set_option(TOP_PAD, 2**26))
+    options = ((MMAP_THRESHOLD, LARGEST), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**26))
+    return all(set_option(option, size) for option, size in options)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,11 +40,28 @@ def test_what_was_freed_is_used_again_without_being_cleared_by_the_system() -> N
     assert _faults("as it comes")[1] > 5 * max(10, num_faults)
 
 
-@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
-def test_what_a_user_has_set_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, "")
+@pytest.mark.parametrize(
+    ("name", "value"), [("MALLOC_TRIM_THRESHOLD_", "1000"), ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=1000")]
+)
+def test_what_a_user_has_set_stays(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
     monkeypatch.setattr("ctypes.CDLL", _refuse)
     assert not keep_freed_memory()
+
+
+def test_a_library_that_keeps_no_large_tensors_is_said_to_keep_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(freed_memory.SET_BY_USER)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.elision.enable=1")  # of something else
+    asked = []
+
+    def set_option(option: int, size: int) -> int:
+        asked.append(option)
+        return int(size <= 2**25)
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace(mallopt=set_option))
+    assert not keep_freed_memory()
+    assert asked == [freed_memory.MMAP_THRESHOLD]
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])

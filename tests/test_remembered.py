@@ -114,7 +114,71 @@ def test_only_what_is_all_frozen_and_has_convolutions_is_remembered() -> None:
     assert frozen_part(_frozen().train()) is None
     assert frozen_part(ConvNet(width=4).eval()) is None
     assert frozen_part(MLP().requires_grad_(False).eval()) is None
-    assert frozen_part(None) is None
     partly = _frozen()
     next(partly.parameters()).requires_grad_()
     assert frozen_part(partly) is None
+
+
+class Thaw(pl.Callback):
+    """Lets the encoder train from the second epoch on."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.current_epoch == 1:
+            pl_module.encoder.requires_grad_(True)
+            trainer.optimizers[0].add_param_group({"params": list(pl_module.encoder.parameters())})
+
+
+def test_an_encoder_that_trains_again_is_remembered_no_more() -> None:
+    trained = {}
+    for remember_features in (True, False):
+        pl.seed_everything(0)
+        model = Classifier(ConvNet(width=4), 10)
+        found = default_callbacks(None, freeze=["encoder"], remember_features=remember_features, model_summary=False)
+        trainer = pl.Trainer(max_epochs=2, accelerator="cpu", callbacks=[*found, Thaw()], logger=False,
+                             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+        before = model.encoder.layers[0].weight.detach().clone()  # type: ignore[union-attr, index]
+        trainer.fit(model, Synthetic(num_train_images=60, validation_size=20, batch_size=20))
+        trained[remember_features] = model.encoder.layers[0].weight.detach()  # type: ignore[union-attr, index]
+        assert not torch.equal(trained[remember_features], before)
+    torch.testing.assert_close(trained[True], trained[False], rtol=0, atol=1e-4)
+
+
+def test_other_weights_give_other_features() -> None:
+    network = _frozen()
+    remember = Remembered(network)
+    before = remember(IMAGES)
+    network.load_state_dict({name: 2 * value for name, value in network.state_dict().items()})
+    torch.testing.assert_close(remember(IMAGES), network(IMAGES))
+    assert not torch.allclose(remember(IMAGES), before)
+
+
+def test_what_does_not_come_again_is_not_kept() -> None:
+    network = _frozen()
+    remember = Remembered(network, in_training=False)
+    remember(IMAGES)
+    network.num_images = 0
+    remember(IMAGES)
+    with torch.no_grad():
+        remember(IMAGES)
+        remember(IMAGES)
+    assert len(IMAGES) * 2 <= network.num_images <= len(IMAGES) * 2 + 2  # eight at once
+
+
+class Maps(ConvNet):
+    """Returns two maps of features rather than one vector."""
+
+    def forward(self, images: Tensor, num: int = 2) -> Any:
+        return [super().forward(images)] * num
+
+
+def test_what_returns_several_tensors_or_takes_other_arguments_passes_the_network() -> None:
+    network = Maps(width=4).requires_grad_(False).eval()
+    remember = Remembered(network)
+    assert [len(features) for features in remember(IMAGES)] == [30, 30]
+    assert [len(features) for features in remember(images=IMAGES, num=3)] == [30, 30, 30]
+
+
+def test_what_depends_on_the_others_of_a_batch_is_not_remembered() -> None:
+    layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False))
+    assert frozen_part(layers.requires_grad_(False).eval()) is None
+    assert frozen_part(nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2)).requires_grad_(False).eval()) is not None

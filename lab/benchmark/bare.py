@@ -14,7 +14,7 @@ SAMPLES_PER_CLASS = 8
 
 
 def bare(case: Case, root: Path, clock: Clock) -> None:
-    """A loop over tensors in memory: what nothing can be faster than."""
+    """Train by a loop over tensors in memory."""
     images, labels = loaded(case, root)
     network = case.network()
     optimizer = case.optimizer(network.parameters())

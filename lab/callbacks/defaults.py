@@ -70,7 +70,8 @@ def default_callbacks(
         max_norm_weights: which vectors: the weights ``incoming`` to a unit, or those ``outgoing`` from an input.
         compile: the backend of ``torch.compile`` by which encoders are compiled for training, such as ``inductor``, or
             ``cudagraphs`` on a GPU; null for not doing so, which was faster on the CPUs tried.
-        remember_features: on a CPU, compute what a frozen encoder makes of an image once, and not in every epoch.
+        remember_features: on a CPU, compute what a frozen convolutional encoder makes of an image once, and not in every epoch:
+            of images that are not augmented, as many as 256 MiB of features hold; with ``compile`` it is not done.
         early_stopping: stop when ``patience`` is over; a schedule made for all epochs, such as one-cycle, is then cut short.
         epoch_log: one plain line an epoch in ``epochs.log``, printed too where the output is not a terminal.
         step_loss: log the loss of single steps.

@@ -6,6 +6,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from lab.callbacks.forwards import encoders_of
+
 Weights = Literal["incoming", "outgoing"]
 
 
@@ -47,7 +49,7 @@ class MaxNorm(Callback):
                 weight.copy_(bounded(weight, self.max_norm, self.weights))
 
     def _matrices(self, model: LightningModule) -> list[Tensor]:
-        encoders = [part for name, part in model.named_children() if name in ("encoder", "other_encoder")]
+        encoders = encoders_of(model)
         return [weight for encoder in encoders for weight in encoder.parameters() if weight.ndim > 1 and weight.requires_grad]
 
 
