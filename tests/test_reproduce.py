@@ -345,6 +345,11 @@ experiments:
   score: test/accuracy
   before: [{command: "step.py {shared}/before"}]
   after: [{makes: "{run}/after", command: "step.py {run}/after"}]
+- name: s1_found
+  about: with a config that a step makes
+  config: "{shared}/found.yaml"
+  score: test/accuracy
+  before: [{command: "step.py {shared}/found.yaml --config configs/experiments/s1.yaml"}]
 - name: s2
   about: needs one that fails
   score: test/accuracy
@@ -360,6 +365,15 @@ questions: []
     assert (first / "after").read_text() == (runner.shared(catalog.experiments["s1"]) / "before").read_text() == "x"
     assert runner.run(catalog.experiments["s1"], 1).run is not None
     assert (runner.shared(catalog.experiments["s1"]) / "before").read_text() == "x"  # for all seeds
+    assert runner.run(catalog.experiments["s1"], 1, again=True).run is not None
+    assert (runner.shared(catalog.experiments["s1"]) / "before").read_text() == "xx"
+    config = runner.shared(catalog.experiments["s1_found"]) / "found.yaml"
+    assert runner.run(catalog.experiments["s1_found"], 0).run is not None
+    assert runner.run(catalog.experiments["s1_found"], 1).run is not None
+    assert config.read_text() == "x"
+    config.unlink()
+    assert runner.run(catalog.experiments["s1_found"], 2).run is not None
+    assert config.read_text() == "x"  # made again, as it was lost
     failed = runner.run(catalog.experiments["s2"], 0)
     assert failed.run is None
     assert "FileNotFoundError" in failed.reason

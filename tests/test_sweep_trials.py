@@ -94,6 +94,14 @@ def test_a_folder_takes_no_trials_of_another_sweep_but_more_of_its_own(
     assert f"with another {said}:" in str(refused.value)
 
 
+def test_an_option_that_has_come_since_a_sweep_began_makes_no_other_sweep_of_it_where_it_is_the_default(tmp_path: Path) -> None:
+    _planned(tmp_path, num_trials=2)
+    config = {"data.seed": 0, "model.rows": 2, "callbacks.new": True}
+    assert len(_planned(tmp_path, num_trials=3, config=config, defaults={"callbacks.new": True, "data.seed": 7}).all()) == 3
+    with pytest.raises(ValueError, match=r"callbacks\.new false there, true here"):
+        _planned(tmp_path, num_trials=3, config=config, defaults={"callbacks.new": False})
+
+
 def test_a_trial_whose_process_is_gone_waits_again_with_its_values(tmp_path: Path) -> None:
     trials = _planned(tmp_path, num_trials=3)
     gone = subprocess.Popen([sys.executable, "-c", ""])

@@ -95,6 +95,9 @@ class Runner:
         own.mkdir(parents=True, exist_ok=True)
         steps_taken = self.shared(experiment) / "steps_taken"
         steps_taken.parent.mkdir(parents=True, exist_ok=True)
+        found_config = "{shared}" in experiment.config and Path(self._filled(experiment.config, experiment, seed))
+        if again or (found_config and not found_config.exists()):
+            steps_taken.unlink(missing_ok=True)  # they are taken anew
         self._note_asked(experiment, seed)
         log = self.folder / "logs" / f"{name}_seed_{seed}.log"
         log.parent.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from jsonargparse._util import import_object
 
 from lab.arguments import called_with
@@ -72,7 +73,8 @@ def base_facts(arguments: list[str], num_folds: int) -> dict[str, Any]:
         "monitor": monitor,
         "mode": direction(monitor, config.callbacks.mode),
         "max_epochs": config.trainer.max_epochs if config.trainer.max_epochs is not None else -1,
-        "config": _same_for_all(cli),
+        "config": _same_for_all(cli, cli.asked_for),
+        "defaults": _same_for_all(cli, cli.parser.get_defaults()),
     }
 
 
@@ -140,9 +142,9 @@ def _monitor(config: Any) -> str:
     return monitor
 
 
-def _same_for_all(cli: ReadOnly) -> dict[str, Any]:
+def _same_for_all(cli: ReadOnly, settings: Namespace) -> dict[str, Any]:
     """Return what is set, by dotted keys, but for where things are written."""
-    config = yaml.safe_load(cli.parser.dump(cli.asked_for, skip_unset=False))
+    config = yaml.safe_load(cli.parser.dump(settings, skip_unset=False, skip_validation=True))
     for *above, name in PLACES:
         inner = config
         for key in above:

@@ -34,6 +34,7 @@ class Settings:
         monitor, mode: the score, and whether its highest or lowest is best.
         max_epochs: of a trial; -1 where that is not said.
         config: what all trials have, resolved, by dotted keys.
+        defaults: what its options are where nothing is said, those of classes aside.
         num_trials: None for all points of a grid.
         num_folds: 0 for no cross-validation.
     """
@@ -47,6 +48,7 @@ class Settings:
     mode: Literal["min", "max"]
     max_epochs: int
     config: dict[str, Any]
+    defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
     sampler: str = "tpe"
     pruner: str = "none"
     seed: int = 0

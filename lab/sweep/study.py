@@ -73,6 +73,9 @@ class Trials:
             time.sleep(0.2)
         theirs = self.study.user_attrs.get("description", {})
         ours = self.settings.description()
+        if isinstance(there := theirs.get("config"), dict):  # without options that have come since, which were as by default
+            new = {key: self.settings.defaults[key] for key in ours["config"] if key in self.settings.defaults}
+            theirs = theirs | {"config": new | there}
         differ = [name for name in ours if ours[name] != theirs.get(name)]
         if differ:
             told = [_difference(name, theirs[name], ours[name]) for name in differ if theirs]
