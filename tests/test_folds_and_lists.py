@@ -115,6 +115,13 @@ def test_a_list_of_other_images_is_refused_by_its_labels(tmp_path: Path) -> None
         _set_up(exclude=_list(tmp_path / "list.csv", [(60, "a")]))
 
 
+def test_a_list_that_leaves_nothing_of_a_class_is_said_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _set_up(exclude=_list(tmp_path / "list.csv", [(place, "b") for place in range(1, 58, 3)]))
+    assert caplog.text == ""
+    _set_up(exclude=_list(tmp_path / "list.csv", [(place, "b") for place in range(1, 60, 3)]))
+    assert "list.csv leaves no training image that is labelled b: make a shorter list by scripts/clean.py" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "complaint"),
     [

@@ -313,6 +313,8 @@ def test_a_folder_takes_no_runs_with_other_options(tmp_path: Path, small_catalog
     runner.check_options()
     with pytest.raises(ValueError, match=r"holds runs with --options .*: give these a folder of their own by -o"):
         dataclasses.replace(runner, more=[]).check_options()
+    with pytest.raises(ValueError, match="holds short runs: add --fast, or give these a folder of their own by -o"):
+        dataclasses.replace(runner, fast=False).check_options()
 
 
 def test_pictures_that_are_not_there_are_said_to_be_made_by_a_script(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 import csv
 import hashlib
+import logging
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lab.data.arrays import ImageArrays
+
+_log = logging.getLogger(__name__)
 
 COLUMNS = ("position", "label")
 
@@ -50,6 +53,15 @@ def leave_out(train: ImageArrays, path: Path) -> Tensor:
     kept[torch.tensor([position for position, *_ in named], dtype=torch.int64)] = False
     if not kept.any():
         raise ValueError(f"data.exclude {path} names all {len(train)} training images")
+    emptied = sorted(set(train.labels.tolist()) - set(train.labels[kept].tolist()))
+    if emptied:
+        names = ", ".join(train.class_names[label] for label in emptied)
+        _log.warning(
+            "warning: data.exclude %s leaves no training image that is labelled %s: make a shorter list by scripts/clean.py "
+            "--num or --share, or one by a judge that is trained for longer",
+            path,
+            names,
+        )
     return kept.nonzero().squeeze(1)
 
 

@@ -72,6 +72,9 @@ class Runner:
     def check_options(self) -> None:
         """Make sure that no run in the folder has other options: they would not be counted, or be counted together."""
         for noted in sorted((self.folder / "runs").glob(f"*/{ASKED}")):
+            if f" {'full' if self.fast else 'fast'}" in read_record(noted).get("asked", ""):
+                said = "runs that are not short: leave --fast out" if self.fast else "short runs: add --fast"
+                raise ValueError(f"{self.folder} holds {said}, or give these a folder of their own by -o")
             options = read_record(noted).get("options", self.more)
             if options != self.more:
                 raise ValueError(
