@@ -232,6 +232,7 @@ def test_an_image_is_judged_by_a_model_that_has_not_seen_it_but_all_others(scrip
     asked = (tmp_path / "asked.txt").read_text().split("\n")
     assert [line for line in asked if line and not line.startswith("0 ")] == ["45 0"] * 4  # 45 others seen, none of these
     assert "the true labels are not" in done.stdout
+    assert "warning: the judge agrees with fewer than half of the labels" in done.stdout
     assert "true" not in _rows(own / "clean" / "ranking.csv")[0]
     assert json.loads((own / "clean" / "clean.json").read_text())["true_labels"] == "not known"
 

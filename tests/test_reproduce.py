@@ -432,6 +432,16 @@ def test_the_script_lists_experiments_and_refuses_what_it_does_not_know(script: 
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_table_of_what_there_is_has_rows_of_this_alone_unless_others_are_named(script: Script, tmp_path: Path) -> None:
+    joined = str(PROJECT / "configs" / "experiments" / "results.json")
+    for names, unmeasured in (([], 0), (["s1", "d1_vgg16"], 1)):
+        done = script("reproduce.py", "--table", "--join", joined, "-o", "out", *names)
+        assert done.returncode == 0, done.stderr
+        rows = json.loads((tmp_path / "out" / "results.json").read_text())["experiments"]
+        assert sum(not row["seeds"] for row in rows) == unmeasured
+        assert len(rows) == len(names) or not names
+
+
 @pytest.mark.slow
 def test_a_short_run_of_an_experiment_by_the_script_leaves_a_table_and_a_page(script: Script, tmp_path: Path) -> None:
     done = script("reproduce.py", "s1", "--fast", "-o", "out", "--options", " ".join([*QUICK, "--trainer.max_epochs", "1"]))

@@ -137,6 +137,14 @@ def test_what_is_wrong_with_a_sweep_is_said_in_one_line_before_there_is_a_folder
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_of_other_files_takes_no_sweep(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "out" / "runs").mkdir(parents=True)
+    done = script("sweep.py", *arguments(tmp_path, LR))
+    assert done.returncode == 2
+    assert done.stderr == f"error: {tmp_path / 'out'} holds other files, and no sweep: name a folder of its own by --output\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
+
+
 def test_the_space_in_the_readme_is_one(tmp_path: Path) -> None:
     text = (
         (PROJECT / "README.md").read_text().partition("with this `space.yaml`")[2].partition("```yaml")[2].partition("```")[0]

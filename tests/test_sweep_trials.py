@@ -89,6 +89,7 @@ def test_a_folder_takes_no_trials_of_another_sweep_but_more_of_its_own(
 ) -> None:
     _planned(tmp_path, num_trials=2)
     assert len(_planned(tmp_path, num_trials=3).all()) == 3
+    assert _planned(tmp_path, num_trials=1).plan() == 3
     with pytest.raises(ValueError, match="holds a sweep with another") as refused:
         _planned(tmp_path, **changed)
     assert f"with another {said}:" in str(refused.value)

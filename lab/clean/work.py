@@ -17,6 +17,7 @@ from lab.run_list import read_record
 from lab.runs import environment, print_without, write_json, write_table
 from lab.writing import whole_file
 
+LEAST_ACCURACY = 0.5  # of the judge, on the given labels: with less it is doubted rather than they
 MEANINGS = {
     "wrong_share": "share of wrong labels, the precision of a random list",
     "precision": "share of the listed labels that are wrong",
@@ -94,4 +95,9 @@ def _show(found: Findings, output: Path, how: str) -> None:
     console.print(table)
     if scores is None:
         console.print("how many of them are wrong is not known: the true labels are not (they are with data.label_noise)")
+    if found.accuracy < LEAST_ACCURACY:
+        console.print(
+            "warning: the judge agrees with fewer than half of the labels; unless most of them are wrong, it has learned too "
+            "little to judge by, and its list says little: train it longer by --trainer.max_epochs, or name another by --judge"
+        )
     console.print(f"listed: {output / 'suspicious.csv'}; all images: ranking.csv; the first 50: suspicious.png")

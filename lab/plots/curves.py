@@ -16,6 +16,7 @@ from lab.plots.style import (
     GREY,
     PANEL,
     SMALL,
+    TEXT,
     color,
     dashes,
     describe,
@@ -96,11 +97,12 @@ def compare_curves(histories: Mapping[str, History], score: str) -> Figure:
     notes = [f"without {score}: {', '.join(run for run in histories if run not in having)}"] * (len(having) < len(histories))
     notes += [f"the first {MAX_RUNS} of {len(having)} runs"] * (len(having) > MAX_RUNS)
     names = [run for run, _ in shown]
-    figure = new_figure(2 * PANEL, 3.0 + 0.18 * max(0, len(shown) - 12), f"{score} of {counted(len(shown), 'run')}")
+    figure = new_figure(2 * PANEL, 3.0 + 0.18 * max(0, len(shown) - 12))
     axes = figure.subplots()
     curves = [(name, *values) for name, (_, values) in zip(names, shown, strict=True)]
     _draw_curves(axes, score.rpartition("/")[2], curves, list(range(len(curves))), 1.3 * PANEL, notes)
-    axes.set_title("")
+    title = fitted(f"{score} of {counted(len(shown), 'run')}", 1.2 * PANEL, TEXT + 1)  # not above the names beside the panel
+    axes.set_title(title, fontsize=TEXT + 1)
     if not shown:
         say(axes, f"no run has {score}")
     _add_legend(figure, dict(zip(names, axes.get_lines(), strict=True)), "outside right upper")

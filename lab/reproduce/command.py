@@ -84,7 +84,9 @@ def _table(asked: argparse.Namespace, catalog: Catalog, chosen: list[Experiment]
 
     runner = Runner(catalog, folder, root, asked.fast, options, asked.num_workers)
     runner.check_options()
-    return Table(runner, chosen, elsewhere, alone=asked.table and bool(asked.names))
+    if not asked.table:
+        return Table(runner, chosen, elsewhere)
+    return Table(runner, chosen if asked.names else [], elsewhere, alone=bool(asked.names))
 
 
 def _options(text: str) -> list[str]:
@@ -117,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--join", type=Path, action="append", default=[], metavar="FILE",
                         help="results.json of another folder or machine, whose seeds count and are not run again; may be "
                         "given again, and the last file that has a seed counts")  # fmt: skip
-    parser.add_argument("--table", action="store_true", help="run nothing, but write the table of what there is")
+    parser.add_argument("--table", action="store_true", help="run nothing, but write the table of what there is, or of the "
+                        "experiments that are named")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the experiments")
     parser.add_argument("--options", default="", metavar="TEXT", help="added to every run, such as '--trainer.accelerator cpu'")
     return parser
@@ -144,7 +147,8 @@ def _run_all(table: "Table", asked: list[Seeded], again: bool) -> None:
         print(f"{one.experiment.name} seed {one.seed} ...", flush=True)
         return runner.run(one.experiment, one.seed, again, worker), time.monotonic() - began
 
-    print(f"{len(asked)} run{'' if len(asked) == 1 else 's'}, whose words go to {runner.folder / 'logs'}", flush=True)
+    print(f"{len(asked)} run{'' if len(asked) == 1 else 's'}, printing to {runner.folder / 'logs'}" if asked
+          else "nothing is left to run", flush=True)  # fmt: skip
     outcomes = run_side_by_side(asked, run, runner.processes.end, runner.num_workers)
     with contextlib.closing(outcomes):  # an interrupt in between ends what is running
         for outcome, seconds in outcomes:
@@ -162,7 +166,7 @@ def _say(outcome: Outcome, experiment: Experiment, fast: bool, seconds: float) -
     else:
         score = (fast and experiment.fast_score) or experiment.score
         found = f"{score} {score_of(read_run(outcome.run), score):.2f}"
-        found += f", {seconds:.0f} s" if outcome.is_new else ", run before"
+        found += f", {seconds:.0f} s" if outcome.is_new else ", already measured"
     print(f"{experiment.name} seed {outcome.seed}: {found}", flush=True)
 
 

@@ -16,6 +16,10 @@ MEANING = (
     "test images were seen. Bars are what this codebase set out to reach with the data that there are: in some rows more than "
     "was reported, in others less. Seconds are those that training took beside whatever else the machine did."
 )
+SHORT = (
+    "Short runs on bundled and generated data: they show that all of it works, and measure nothing. What was reported, the "
+    "bars and the commands are those of the full runs."
+)
 COLUMNS = ("experiment", "reported", "measured", "bar", "training", "command")
 
 
@@ -37,7 +41,7 @@ def markdown(record: dict[str, Any]) -> str:
 
 
 def _about(record: dict[str, Any]) -> list[str]:
-    how = "Short runs on bundled and generated data: they show that all of it works, and measure nothing." * record["fast"]
+    how = SHORT * record["fast"]
     return [
         f"Written by `{record['command']}`. {how}".strip(),
         "",

@@ -9,7 +9,7 @@ from lab.report.page import TEMPLATES, environment_of
 from lab.report.pictures import Embedded, embed
 from lab.report.words import caption
 from lab.reproduce.experiment import PLACE
-from lab.reproduce.markdown import MEANING, PLACES, measured, took, where
+from lab.reproduce.markdown import MEANING, PLACES, SHORT, measured, took, where
 from lab.reproduce.results import Result
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
@@ -32,7 +32,7 @@ def page_of(record: dict[str, Any], results: dict[str, Result]) -> str:
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     page = environment_of(OWN_TEMPLATES).get_template("reproduced.html")
     return page.render(style=style, title="The experiments, measured", record=record, rows=rows, questions=questions,
-                       meaning=MEANING, places=PLACES)  # fmt: skip
+                       meaning=MEANING, places=PLACES, short=SHORT)  # fmt: skip
 
 
 def _figures(result: Result, num_runs: int) -> list[Figure]:

@@ -26,6 +26,7 @@ OF_FIT = (
     "print_config",
 )
 DEFAULT_NUM = 20
+OWN_FILES = ("trials.db", "sweep.json", "trials")  # one of which a sweep leaves, however early it was interrupted
 
 
 def sweep() -> None:
@@ -98,6 +99,8 @@ def _trials(settings: Settings) -> "Trials":
 
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
+        if any(settings.folder.iterdir()) and not any((settings.folder / name).exists() for name in OWN_FILES):
+            raise ValueError(f"{settings.folder} holds other files, and no sweep: name a folder of its own by --output")
     except OSError as error:
         raise ValueError(f"--output {settings.folder} cannot be written: {error.strerror}") from error
     trials = Trials(settings)
@@ -110,11 +113,13 @@ def _search(trials: "Trials", retries: bool) -> None:
     from lab.sweep.results import write_pictures, write_records
     from lab.sweep.words import command_of_this, ranked
 
-    began, command = time.perf_counter(), command_of_this(trials.settings, script("sweep.py"))
+    settings, began, command = trials.settings, time.perf_counter(), command_of_this(trials.settings, script("sweep.py"))
     trials.study.set_user_attr("command", command)
     crew = Crew(trials)
     try:
-        trials.plan()
+        planned = trials.plan()
+        if settings.num_trials is not None and planned > settings.num_trials:
+            print(f"--num_trials {settings.num_trials} asks for no more than were planned before, which are {planned}")
         if retries:
             print(f"{trials.retry_failed()} failed trials are tried once more")
         crew.work()

@@ -84,8 +84,8 @@ class Trials:
                 f"--output, or go on with that one by its command: {self.study.user_attrs.get('command', 'not known')}"
             )
 
-    def plan(self) -> None:
-        """Put all trials in the queue that are not there yet."""
+    def plan(self) -> int:
+        """Put all trials in the queue that are not there yet; return how many have been planned, now and before."""
         settings = self.settings
         points = dict(grid(settings.space, settings.num_trials, settings.seed)) if settings.sampler == "grid" else None
         wanted = len(points) if points is not None else settings.num_trials or 0
@@ -96,7 +96,9 @@ class Trials:
             for number in points if points is not None else range(wanted):
                 if number not in planned:
                     self.study.enqueue_trial(points[number] if points else {}, user_attrs={"planned": number})
-            self.study.set_user_attr("num_planned", max(wanted, self.study.user_attrs.get("num_planned", 0)))
+            num_planned = max(wanted, int(self.study.user_attrs.get("num_planned", 0)))
+            self.study.set_user_attr("num_planned", num_planned)
+        return num_planned
 
     def _wait_for_planner(self, wanted: int) -> None:
         """Wait while another machine, which has made the study, is planning."""
