@@ -194,6 +194,8 @@ def test_a_doubted_label_stands_below_its_image_with_what_is_suggested_and_its_l
     assert _texts(figure)[0].startswith("Training images whose labels are suspicious: 3 images, with the label, ")
     assert _texts(figure)[1:4] == ["label zero", "→ one", "loss 3.46"]
     assert [_below(figure.axes[0], f"label {name}") for name in NAMES] == [0, 1, 2]
+    figure = plots.suspicious_labels(images, [0, 1, 2], [1, 2, 0], [3.456, 2.0, 0.5], NAMES, true_labels=[1, 1, 0])
+    assert _texts(figure)[1:5] == ["label zero", "→ one", "true one", "loss 3.46"]
 
 
 def test_of_many_doubted_labels_fifty_are_drawn_and_how_many_there_are_is_said() -> None:

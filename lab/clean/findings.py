@@ -85,7 +85,8 @@ class Findings:
         positions, total = self.order(suspicious_alone=True)[:NUM_DRAWN], int(self.suspicious.sum())
         images = self.data.splits["train"][positions][0] / 255
         chosen = (self.labels[positions], self.suggested[positions], self.losses[positions])
-        return plots.suspicious_labels(images, *chosen, self.data.class_names, num_images=total)
+        true_labels = None if self.true_labels is None else self.true_labels[positions]
+        return plots.suspicious_labels(images, *chosen, self.data.class_names, total, true_labels)
 
 
 def findings(data: ImageDataModule, judged: Judged, num: int | None) -> Findings:

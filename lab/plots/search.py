@@ -104,7 +104,8 @@ def importances(shares: Mapping[str, float], score: str, num_trials: int) -> Fig
     for row, (_, share) in zip(rows, ordered, strict=True):
         axes.text(share + 0.01, row, f"{share:.2f}", fontsize=SMALL, va="center")
     number_ticks(axes.yaxis, rows, [fitted(name, 1.6, SMALL) for name, _ in ordered], fontsize=SMALL)
-    axes.set_xlim(0, 1.1)
+    axes.set_xlim(0, 1.1)  # room for the number beside a bar
+    axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.set_ylim(len(ordered) - 0.5, -0.5)
     return finished(figure)
 

@@ -22,6 +22,7 @@ def suspicious_labels(
     losses: Values,
     class_names: Sequence[str],
     num_images: int | None = None,
+    true_labels: Values | None = None,
     title: str = "Training images whose labels are suspicious",
 ) -> Figure:
     """Draw images, at most 50, each with the label that it has, the one suggested and the loss of the first.
@@ -31,6 +32,7 @@ def suspicious_labels(
         labels: as they are, (N,); suggested: (N,); losses: (N,).
         class_names: the names of the labels.
         num_images: how many there are in all; None for N.
+        true_labels: (N,), where wrong ones were made on purpose; None where they are not known.
         title: what images these are.
     """
     batch = as_batch(images)
@@ -39,18 +41,22 @@ def suspicious_labels(
     limits = range_of(batch)
     total = max(len(batch), num_images or 0)
     first = f"the first {min(len(batch), MAX_SUSPICIOUS)} of " * (total > min(len(batch), MAX_SUSPICIOUS))
-    title = f"{title}: {first}{counted(total, 'image')}, with the label, → the one suggested, and the loss, highest first"
+    told = f"with the label, → the one suggested{', the true one' * (true_labels is not None)}, and the loss, highest first"
+    title = f"{title}: {first}{counted(total, 'image')}, {told}"
     high = size_on_sheet(batch.shape, SIDE)[1]
-    cell = SIDE + GAP, high + 3 * BELOW + 0.2
+    words = ("label ", "→ ", *(["true "] * (true_labels is not None)), "loss ")
+    inks = (BLACK, SUGGESTED, *([BLACK] * (true_labels is not None)), GREY)
+    cell = SIDE + GAP, high + len(words) * BELOW + 0.2
     shown = for_display(batch[:MAX_SUSPICIOUS], limits)
     columns = min(COLUMNS, len(shown))
     figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], f"{title}; {range_note(limits, batch)}")
-    told = zip(integers(labels).tolist(), integers(suggested).tolist(), floats(losses).tolist(), strict=True)
-    for place, (picture, (label, better, loss)) in enumerate(zip(shown, told, strict=False)):
+    named = zip(*(integers(one).tolist() for one in (labels, suggested, true_labels) if one is not None), strict=True)
+    judged = zip(named, floats(losses).tolist(), strict=True)
+    for place, (picture, (numbers, loss)) in enumerate(zip(shown, judged, strict=False)):
         left, top = place % columns * cell[0] + GAP / 2, place // columns * cell[1]
         put_framed(axes, picture, left, top, SIDE)
-        names = (class_name(class_names, number) for number in (label, better))
-        lines = zip(("label ", "→ ", "loss "), (*names, f"{loss:.2f}"), (BLACK, SUGGESTED, GREY), strict=True)
+        names = (class_name(class_names, number) for number in numbers)
+        lines = zip(words, (*names, f"{loss:.2f}"), inks, strict=True)
         for number, (word, text, ink) in enumerate(lines):
             x, y = left + SIDE / 2, top + high + 0.05 + number * BELOW
             text = word + fitted(text, SIDE + 0.8 * GAP - width_of(word, SMALL), SMALL)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from lab.plots.lettering import fitted
 from lab.plots.style import (
@@ -22,6 +22,8 @@ from lab.plots.style import (
     plain_numbers,
     say,
 )
+
+NARROW = 5  # the ratio of the longest to the shortest time up to which 1, 2 and 5 of each decade would be too few ticks
 
 
 def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -47,10 +49,12 @@ def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
             text = f"{statistics.median(found):.3g}"
             axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        least, most = min(map(min, known.values())), max(map(max, known.values()))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if most > NARROW * least else MaxNLocator(5))
         plain_numbers(axes.xaxis)
         number_ticks(axes.yaxis, list(range(len(known))), [fitted(who, 2.6, SMALL) for who in known], fontsize=SMALL)
         axes.set_ylim(len(known) - 0.5, -0.5)
+    panels[-1].set_xlabel("milliseconds", fontsize=SMALL)
     return finished(figure)
 
 
