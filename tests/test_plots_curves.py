@@ -92,7 +92,7 @@ def test_a_score_of_several_runs_has_a_line_a_run_and_names_those_that_lack_it()
     assert _curve(axes, 0) == _curve(axes, 1) == HISTORY["val/auc"]
     assert _legend(figure) == ["_first", "$second$"]
     assert "without val/auc: without" in axes.get_xlabel()
-    assert figure.get_suptitle() == "val/auc of 2 runs"
+    assert axes.get_title() == "val/auc of 2 runs"
 
 
 def test_of_many_runs_twenty_are_drawn_and_of_none_it_is_said() -> None:
