@@ -137,11 +137,11 @@ def test_what_is_wrong_with_a_sweep_is_said_in_one_line_before_there_is_a_folder
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_other_files_takes_no_sweep(script: Script, tmp_path: Path) -> None:
+def test_a_folder_of_other_runs_takes_no_sweep(script: Script, tmp_path: Path) -> None:
     (tmp_path / "out" / "runs").mkdir(parents=True)
     done = script("sweep.py", *arguments(tmp_path, LR))
     assert done.returncode == 2
-    assert done.stderr == f"error: {tmp_path / 'out'} holds other files, and no sweep: name a folder of its own by --output\n"
+    assert done.stderr == f"error: {tmp_path / 'out'} is not that of a sweep, as it has runs: name another by --output\n"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["runs"]
 
 

@@ -44,19 +44,19 @@ def suspicious_labels(
     told = f"with the label, → the one suggested{', the true one' * (true_labels is not None)}, and the loss, highest first"
     title = f"{title}: {first}{counted(total, 'image')}, {told}"
     high = size_on_sheet(batch.shape, SIDE)[1]
-    words = ("label ", "→ ", *(["true "] * (true_labels is not None)), "loss ")
-    inks = (BLACK, SUGGESTED, *([BLACK] * (true_labels is not None)), GREY)
-    cell = SIDE + GAP, high + len(words) * BELOW + 0.2
+    columns = [("label ", labels, BLACK), ("→ ", suggested, SUGGESTED)]
+    columns += [("true ", true_labels, BLACK)] if true_labels is not None else []
+    cell = SIDE + GAP, high + (len(columns) + 1) * BELOW + 0.2
     shown = for_display(batch[:MAX_SUSPICIOUS], limits)
-    columns = min(COLUMNS, len(shown))
-    figure, axes = new_sheet(columns * cell[0], -(-len(shown) // columns) * cell[1], f"{title}; {range_note(limits, batch)}")
-    named = zip(*(integers(one).tolist() for one in (labels, suggested, true_labels) if one is not None), strict=True)
-    judged = zip(named, floats(losses).tolist(), strict=True)
-    for place, (picture, (numbers, loss)) in enumerate(zip(shown, judged, strict=False)):
-        left, top = place % columns * cell[0] + GAP / 2, place // columns * cell[1]
+    across = min(COLUMNS, len(shown))
+    figure, axes = new_sheet(across * cell[0], -(-len(shown) // across) * cell[1], f"{title}; {range_note(limits, batch)}")
+    judged = zip(*(integers(numbers).tolist() for _, numbers, _ in columns), floats(losses).tolist(), strict=True)
+    for place, (picture, (*numbers, loss)) in enumerate(zip(shown, judged, strict=False)):
+        left, top = place % across * cell[0] + GAP / 2, place // across * cell[1]
         put_framed(axes, picture, left, top, SIDE)
-        names = (class_name(class_names, number) for number in numbers)
-        lines = zip(words, (*names, f"{loss:.2f}"), inks, strict=True)
+        named = zip(columns, numbers, strict=True)
+        lines = [(word, class_name(class_names, int(number)), ink) for (word, _, ink), number in named]
+        lines.append(("loss ", f"{loss:.2f}", GREY))
         for number, (word, text, ink) in enumerate(lines):
             x, y = left + SIDE / 2, top + high + 0.05 + number * BELOW
             text = word + fitted(text, SIDE + 0.8 * GAP - width_of(word, SMALL), SMALL)

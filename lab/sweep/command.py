@@ -26,7 +26,6 @@ OF_FIT = (
     "print_config",
 )
 DEFAULT_NUM = 20
-OWN_FILES = ("trials.db", "sweep.json", "trials")  # one of which a sweep leaves, however early it was interrupted
 
 
 def sweep() -> None:
@@ -99,8 +98,9 @@ def _trials(settings: Settings) -> "Trials":
 
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
-        if any(settings.folder.iterdir()) and not any((settings.folder / name).exists() for name in OWN_FILES):
-            raise ValueError(f"{settings.folder} holds other files, and no sweep: name a folder of its own by --output")
+        others = sorted(path.name for path in settings.folder.iterdir() if path.is_dir() and path.name != "trials")
+        if others:  # as in the folder of a run, or of reproduce.py
+            raise ValueError(f"{settings.folder} is not that of a sweep, as it has {others[0]}: name another by --output")
     except OSError as error:
         raise ValueError(f"--output {settings.folder} cannot be written: {error.strerror}") from error
     trials = Trials(settings)
