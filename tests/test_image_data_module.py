@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lab.data.arrays import ImageArrays
 from lab.data.augmentation import Augmentation
+from lab.data.loader import BatchLoader
 from lab.data.module import ImageDataModule
 
 Batch = tuple[Tensor, Tensor]
@@ -326,7 +327,9 @@ def test_devices_share_out_the_images_of_an_epoch(world_size: int) -> None:
         data = _made(batch_size=8)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, training=False)  # type: ignore[assignment]
         trained.append([tuple(pixels) for images, _ in data.train_dataloader() for pixels in images[:, 0, 0, :2].tolist()])
-        validated += [tuple(pixels) for images, _ in data.val_dataloader() for pixels in images[:, 0, 0, :2].tolist()]
+        scored = data.val_dataloader()
+        assert isinstance(scored, BatchLoader)
+        validated += [tuple(pixels) for images, _ in scored for pixels in images[:, 0, 0, :2].tolist()]
     assert len({len(rank) for rank in trained}) == 1
     together = [image for rank in trained for image in rank]
     assert len(set(together)) == len(together) == 108 // (8 * world_size) * 8 * world_size

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lab.nets import MLP, ConvNet, DeepConvNet, KochNet, ResidualNet, TwoLayerNet
 from lab.nets.heads import Bias, class_head
-from lab.nets.layers import ACTIVATIONS, activation_layer
+from lab.nets.layers import ACTIVATIONS, Dropout, activation_layer
 
 IMAGE_SHAPES = [(1, 28, 28), (3, 32, 32), (1, 16, 40), (2, 17, 13)]
 SMALL_NETS = [
@@ -285,10 +285,43 @@ def _mlp_by_hand(net: MLP, images: Tensor, options: dict[str, Any]) -> Tensor:
         if hidden or options.get("activate_last"):
             values = _activated(options.get("activation", "relu"), values)
         if hidden and net.training and options.get("dropout"):
-            kept = 1 - options["dropout"]
-            values = values * torch.empty_like(values).bernoulli_(kept) / kept
+            values = Dropout(options["dropout"])(values)  # which has tests of its own
     assert not norms
     return values
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.97])
+def test_dropout_drops_its_share_of_units_wherever_they_are_and_scales_up_the_others(probability: float) -> None:
+    values = torch.ones(399, 101, requires_grad=True)  # of odd numbers, which four do not divide
+    dropped = Dropout(probability)(values)
+    kept = dropped.detach() != 0
+    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / (1 - probability)), rtol=2e-3, atol=0.0)
+    error = math.sqrt(probability * (1 - probability))
+    assert abs(kept.float().mean().item() - (1 - probability)) < 5 * error / math.sqrt(kept.numel())
+    for along in (0, 1):  # each row, each column and each of the four places in a random number
+        share = kept.float().mean(along)
+        assert (share - (1 - probability)).abs().max() < 6 * error / math.sqrt(kept.shape[along])
+    for place in range(4):
+        share = kept.flatten()[place::4].float().mean()
+        assert abs(share.item() - (1 - probability)) < 5 * error / math.sqrt(kept.numel() / 4)
+    together = (kept.flatten()[1:] & kept.flatten()[:-1]).float().mean().item()
+    assert abs(together - (1 - probability) ** 2) < 5 * error / math.sqrt(kept.numel())
+    (3 * dropped).sum().backward()
+    torch.testing.assert_close(values.grad, 3 * dropped.detach())
+
+
+def test_dropout_is_drawn_by_the_global_generator_and_leaves_what_is_scored_as_it_is() -> None:
+    images, layer = torch.rand(5, 7), Dropout(0.4)
+    torch.manual_seed(0)
+    first, second = layer(images), layer(images)
+    assert not torch.equal(first, second)
+    torch.manual_seed(0)
+    assert torch.equal(layer(images), first)
+    assert torch.equal(layer(images), second)
+    assert torch.equal(layer.eval()(images), images)
+    assert torch.equal(Dropout(0.0)(images), images)
+    assert not Dropout(1.0)(images).any()
+    assert Dropout(0.5)(images.bfloat16()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -31,11 +31,11 @@ class Flat(nn.Module):
 def test_the_parts_are_the_image_cut_row_by_row(rows: int, columns: int) -> None:
     height, width = 6 // rows, 8 // columns
     parts = SplitImage(Flat(3), 3, rows=rows, columns=columns).parts(IMAGES)
-    assert parts.shape == (rows * columns, 5, 2, height, width)
+    assert parts.shape == (5, rows * columns, 2, height, width)
     for row in range(rows):
         for column in range(columns):
             cut = IMAGES[:, :, row * height : (row + 1) * height, column * width : (column + 1) * width]
-            assert torch.equal(parts[row * columns + column], cut)
+            assert torch.equal(parts[:, row * columns + column], cut)
 
 
 def test_merging_is_the_sum_the_mean_or_the_parts_side_by_side() -> None:

@@ -13,7 +13,8 @@ from lab.callbacks.collapse_signs import Measurement, is_collapse, measure
 from lab.callbacks.remedies import asked_for, attempts
 from lab.metrics import EmbeddingMetrics
 
-MEASURED_EVERY, NUM_MEASURED = 10, 4  # steps, and how many measurements in a row must show a collapse
+LEAST, MOST = 10, 50  # steps between measurements, of which an epoch has some eight
+PER_EPOCH, NUM_MEASURED = 8, 4  # and how many measurements in a row must show a collapse
 Remedy = Literal["none", "auto"]
 
 
@@ -21,9 +22,10 @@ class CollapseGuard(Callback):
     """Says when training has collapsed, and what to change; where it is asked to, changes it itself.
 
     A loss of triplets or pairs can be lowered to a plateau by giving every image the same embedding: batch-hard triplets then
-    stay at the margin, soft ones at ln 2 (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss", 2017). So every tenth
-    step the loss is compared with what it would be at a single point, and the farthest image of each class with the nearest of
-    another. Four measurements in a row that are near that point in the mean are a collapse.
+    stay at the margin, soft ones at ln 2 (Hermans, Beyer and Leibe, "In Defense of the Triplet Loss", 2017). So eight times
+    an epoch, but not more often than every tenth step and not less than every fiftieth, the loss is compared with what it
+    would be at a single point, and the farthest image of each class with the nearest of another. Four measurements in a row
+    that are near that point in the mean are a collapse.
 
     Args:
         remedy: ``auto`` begins again from the weights before training, of triplets the first time with all of them for an epoch
@@ -64,9 +66,9 @@ class CollapseGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure every tenth batch, log what it shows, and act where it is the last of several that have collapsed."""
+        """Measure some batches, log what it shows, and act where it is the last of several that have collapsed."""
         self._num_seen += 1
-        if self._embeddings is None or self._num_seen % MEASURED_EVERY:
+        if self._embeddings is None or self._num_seen % self._every(trainer):
             return
         embeddings, self._embeddings = self._embeddings.float(), None
         measured = self._measure(pl_module, embeddings, batch[1])
@@ -85,6 +87,10 @@ class CollapseGuard(Callback):
         elif trainer.global_step >= self._easy_until:
             self._easy_until = math.inf
             self._set_loss(trainer, pl_module)
+
+    @staticmethod
+    def _every(trainer: Trainer) -> int:
+        return int(min(MOST, max(LEAST, trainer.num_training_batches / PER_EPOCH)))  # which may be infinite
 
     def _measure(self, model: Any, embeddings: Tensor, labels: Tensor) -> Measurement | None:
         loss = model.loss

@@ -35,7 +35,9 @@ class FiniteLoss(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss, and look at it where it is time to."""
-        loss = outputs["loss"].detach()
+        loss = outputs["loss"]  # which Lightning has detached
+        if trainer.world_size == 1 and loss.device.type == "cpu" and math.isfinite(loss.item()):
+            return
         self._losses.append((batch_idx, trainer.global_step, loss))
         if loss.device.type != "cpu" and trainer.global_step % self.every and not trainer.is_last_batch:
             return

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lab.data.views import Images
+from lab.data.views import Images, taken
 
 
 class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
@@ -42,8 +42,8 @@ class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, index: int | slice | Tensor) -> tuple[Tensor, Tensor]:
-        images = self.images[index] if self.rows is None else self.images[self.rows[index]]
-        return images, self.labels[index]
+        rows = index if self.rows is None else taken(self.rows, index)
+        return taken(self.images, rows), taken(self.labels, index)
 
     def select(self, positions: Tensor, labels: Tensor | None = None, class_names: list[str] | None = None) -> "ImageArrays":
         """Return the images at these positions (M,), in this order, without copying them; labels may be replaced."""

@@ -1,19 +1,20 @@
 """The base of every data set: the options all have, the splits, the batches and what is done to them on the device."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from lab.data.arrays import ImageArrays
 from lab.data.augmentation import Augmentation, check_augmentation
 from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, evaluation_order, generator_for
 from lab.data.episodes import Episodes
 from lab.data.folds import Folds
+from lab.data.loader import Batch, BatchLoader
 from lab.data.normalization import Normalization, measure
 from lab.data.options import check_options, checked_seed, num_batches_seen, refuse_overfitting
 from lab.data.pair_batches import PairBatches
@@ -22,8 +23,6 @@ from lab.data.preparation import Preparation, scaled
 from lab.data.resize import resized
 from lab.data.splits import HoldOut, choose_classes, divide, join_to_train, keep_classes
 from lab.data.training_images import training_images
-
-Batch = tuple[Tensor, Tensor]
 
 
 class ImageDataModule(LightningDataModule):
@@ -130,7 +129,7 @@ class ImageDataModule(LightningDataModule):
             self.true_labels = self.true_labels[self.folds.part(splits)]
         self.splits = {name: resized(arrays, self.image_shape[1:]) for name, arrays in splits.items()}
         if not self.mean.numel():  # else it came with a checkpoint
-            self.mean, self.std = measure(self.splits["train"], self.normalization)
+            self._normalize_by(*measure(self.splits["train"], self.normalization))
         self._train_batches()  # what cannot fill a batch is said before anything else is done
 
     def _keep_classes(self, arrays: ImageArrays) -> ImageArrays:
@@ -143,10 +142,13 @@ class ImageDataModule(LightningDataModule):
         scored = [arrays for name, arrays in self.splits.items() if name != "trials"]
         return all(arrays.class_names == self.class_names for arrays in scored)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch to the device, without a look for tensors within tensors, as Lightning's own takes."""
+        return batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale, augment (in training) and normalise a batch of uint8 images, on the device it was moved to."""
-        images, labels = batch
-        images = scaled(images)
+        images, labels = scaled(batch[0]), batch[1]
         if self.augmentation is not None and self.trainer is not None and self.trainer.training:
             step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
             images = self.augmentation(images, generator_for("augmentation", self.seed, step, self.trainer.global_rank))
@@ -154,10 +156,14 @@ class ImageDataModule(LightningDataModule):
         # The trainer converts what comes from the loader to the precision of the model, but that was bytes.
         return (images if self.trainer is None else images.to(self.trainer.lightning_module.dtype)), labels
 
-    @property
+    @cached_property
     def preparation(self) -> Preparation:
         """What is done to an image, augmentation aside."""
         return Preparation(self.class_names, self.image_shape, self.mean, self.std, self.fit, self.inverted)
+
+    def _normalize_by(self, mean: Tensor, std: Tensor) -> None:
+        self.mean, self.std = mean, std
+        self.__dict__.pop("preparation", None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to prepare a new image for its model, in plain Python."""
@@ -165,8 +171,8 @@ class ImageDataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Normalise by what the model of a checkpoint was trained with."""
-        preparation = Preparation.from_state(state_dict)
-        self.mean, self.std = preparation.mean, preparation.std
+        before = Preparation.from_state(state_dict)
+        self._normalize_by(before.mean, before.std)
 
     def _train_batches(self) -> Batches:
         labels, ranks = self.splits["train"].labels, self._ranks()
@@ -181,31 +187,26 @@ class ImageDataModule(LightningDataModule):
         return ClassBatches(labels, size, per_class, self.class_names, self.seed, **ranks)
 
     def _ranks(self) -> dict[str, int]:
+        refuse_overfitting(self.trainer)
         return {} if (by := self.trainer) is None else {"rank": by.global_rank, "world_size": by.world_size}
 
-    def _loader(self, arrays: ImageArrays, batches: Batches) -> DataLoader[Batch]:
-        # Its own generator: a loader otherwise takes a number from the global one each time it is iterated.
-        generator = torch.Generator()
-        return DataLoader(arrays, batch_size=None, sampler=batches, collate_fn=lambda batch: batch, generator=generator)
-
-    def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
+    def _evaluation_loader(self, part: str) -> BatchLoader:
         arrays = self._true({"images": "test", "gallery": "train"}.get(part, part))
-        return self._loader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
+        return BatchLoader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
 
     def _true(self, split: str) -> ImageArrays:
         arrays = self.splits[split]
         return arrays.select(torch.arange(len(arrays)), self.true_labels) if split == "train" else arrays
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> BatchLoader:
         """Training batches, those that are left of the epoch where a run goes on in its middle."""
-        refuse_overfitting(self.trainer)
-        return self._loader(self.splits["train"], self._train_batches().skip(lambda: num_batches_seen(self.trainer)))
+        return BatchLoader(self.splits["train"], self._train_batches().skip(lambda: num_batches_seen(self.trainer)))
 
     def evaluated(self, part: str) -> ImageArrays:
         """Return a split, rightly labelled, in the order in which it is evaluated."""
         return self._true(part).select(evaluation_order(len(self.splits[part])))
 
-    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+    def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """Every validation image once; no loader where they were joined to the training split."""
         return self._evaluation_loader("val") if "val" in self.splits else []
 
@@ -214,6 +215,6 @@ class ImageDataModule(LightningDataModule):
         """What there is to test with: ``images``; ``gallery``, where the classes are shared; ``trials``, if there are any."""
         return ["images", *["gallery"] * self.classes_are_shared, *["trials"] * ("trials" in self.splits)]
 
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
+    def test_dataloader(self) -> list[BatchLoader]:
         """Every test image; every training image, rightly labelled, as gallery; the images of trials, numbered."""
         return [self._evaluation_loader(part) for part in self.test_parts]

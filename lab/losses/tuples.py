@@ -36,40 +36,35 @@ def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -
         ``first`` and ``second``, positions (M,), and ``same``, bool (M,), the same-class pairs first; M is even, and 0
         where one of the kinds does not exist.
     """
-    order = np.argsort(labels.cpu().numpy(), kind="stable")  # NumPy takes a third of the time for vectors as short as these
-    class_end = _class_ends(labels.cpu().numpy()[order])
+    numbers = labels.cpu().numpy()  # NumPy takes a third of the time for vectors as short as these
+    order = numbers.argsort(kind="stable")
+    class_end = numbers[order].searchsorted(numbers[order], side="right")  # the position after the last one of its class
     same_class = _draw_pairs(order, class_end, num_pairs // 2, True, generator)
     different_class = _draw_pairs(order, class_end, num_pairs // 2, False, generator)
-    num_each = min(len(same_class), len(different_class))
-    pairs = np.concatenate([same_class[:num_each], different_class[:num_each]])
+    num_each = min(same_class.shape[1], different_class.shape[1])
+    pairs = np.concatenate([same_class[:, :num_each], different_class[:, :num_each]], axis=1)
     # Else the classes would tell the first from the second.
-    turned = (torch.rand(len(pairs), 1, generator=generator) < 0.5).numpy()
-    first, second = torch.from_numpy(np.where(turned, pairs[:, ::-1], pairs).T.copy()).to(labels.device)
+    turned = (torch.rand(2 * num_each, generator=generator) < 0.5).numpy()
+    first, second = torch.from_numpy(np.where(turned, pairs[::-1], pairs)).to(labels.device)
     return first, second, torch.arange(2 * num_each, device=labels.device) < num_each
 
 
-def _class_ends(labels: Positions) -> Positions:
-    """Return for each of some sorted labels (N,) the position after the last one that is the same."""
-    ends = np.append(np.flatnonzero(np.diff(labels)) + 1, len(labels))
-    return np.repeat(ends, np.diff(ends, prepend=0))
-
-
 def _draw_pairs(order: Positions, class_end: Positions, num_pairs: int, same: bool, generator: torch.Generator) -> Positions:
-    """Draw distinct pairs (M, 2), uniformly from all same-class or all different-class pairs.
+    """Draw distinct pairs (2, M), uniformly from all same-class or all different-class pairs.
 
     Args:
         order: the positions (N,), class by class; class_end: where in them the class of each ends (N,).
     """
     # In sorted order, position i can pair with every later position of its class, or with every one after its class.
-    position = np.arange(len(order))
-    num_partners = class_end - position - 1 if same else len(order) - class_end
-    first_partner = position + 1 if same else class_end
-    bounds = np.cumsum(num_partners)
+    first_partner = np.arange(1, len(order) + 1) if same else class_end
+    num_partners = class_end - first_partner if same else len(order) - class_end
+    bounds = num_partners.cumsum()
     total = int(bounds[-1]) if len(bounds) else 0
     chosen = _distinct_integers(total, num_pairs, generator)
-    first = np.searchsorted(bounds, chosen, side="right")
-    second = first_partner[first] + chosen - (bounds[first] - num_partners[first])
-    return np.stack([order[first], order[second]], axis=1)
+    first = bounds.searchsorted(chosen, side="right")
+    second = (first_partner + num_partners - bounds)[first] + chosen
+    pairs: Positions = order[np.stack([first, second])]
+    return pairs
 
 
 def _distinct_integers(total: int, num: int, generator: torch.Generator) -> Positions:
@@ -80,7 +75,7 @@ def _distinct_integers(total: int, num: int, generator: torch.Generator) -> Posi
     drawn = np.empty(0, dtype=np.int64)
     while len(drawn) < num:
         drawn = np.concatenate([drawn, torch.randint(total, (num,), generator=generator).numpy()])
-        drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+        drawn = np.fromiter(dict.fromkeys(drawn.tolist()), dtype=np.int64)
     return drawn[:num]
 
 

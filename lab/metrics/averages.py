@@ -1,6 +1,6 @@
 """Averages over all images of values that come as averages over a batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -46,15 +46,19 @@ class Averages(ExactMetric):
         Where they are means over something else, such as pairs, ``num_averaged`` among them says of how many; what is of none
         at all does not count.
         """
-        num = int(values.get("num_averaged", num_images))
-        names = sorted(values.keys() - {"num_averaged"})  # in one order on all ranks, by which they are gathered
-        for name in [name for name in names if name not in self.names]:
-            self.add_state(f"values_{name}", default=[], dist_reduce_fx="cat")
-        self.names = sorted({*self.names, *names})
+        values = dict(values)
+        num = float(values.pop("num_averaged", num_images))
+        if values.keys() != set(self.names):
+            self._add(values)
+        for name, value in values.items():
+            getattr(self, f"values_{name}").append(value.detach().float().reshape(1))
+        self.weights.append(torch.full((1,), num, dtype=torch.float32, device=value.device))
+
+    def _add(self, names: Iterable[str]) -> None:
         for name in names:
-            value = values[name].detach()
-            getattr(self, f"values_{name}").append(value.float().reshape(1))
-        self.weights.append(value.new_full((1,), num, dtype=torch.float32))
+            if name not in self.names:
+                self.add_state(f"values_{name}", default=[], dist_reduce_fx="cat")
+        self.names = sorted({*self.names, *names})  # in one order on all ranks, by which they are gathered
 
     def kept(self) -> dict[str, Tensor]:
         """Return what was added so far, to go on from."""

@@ -13,7 +13,7 @@ from lab.models.logged import log_scores
 from lab.models.needs import check_needs
 from lab.models.recipe import family_recipe
 from lab.models.schedule import check_makers, check_schedule, optimizer_and_schedule
-from lab.models.spare import set_attribute, spare_driver_checks
+from lab.models.spare import forget_gradients, set_attribute, spare_questions
 from lab.models.surroundings import add_surroundings, restore_surroundings
 
 Batch = tuple[Tensor, Tensor]
@@ -32,7 +32,7 @@ class Family(LightningModule):
     needs_pairs = False  # whether it learns from images of one class in one batch
     needs_known_classes = False  # whether it can be scored on nothing but the classes it was trained on
     metrics: Collected  # which ``step`` updates while evaluating
-    __setattr__ = set_attribute
+    __setattr__, optimizer_zero_grad = set_attribute, forget_gradients
 
     def __init__(self, optimizer: OptimizerCallable, scheduler: LRSchedulerCallable | None) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Family(LightningModule):
     def on_train_start(self) -> None:
         """Make sure that the schedule of a checkpoint, where training goes on from one, is as long as the run."""
         check_schedule(self.trainer)
-        spare_driver_checks()
+        spare_questions(type(self))
         self._with_penalty = [part for part in self.modules() if callable(getattr(part, "penalty", None))]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

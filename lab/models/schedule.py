@@ -7,10 +7,13 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch.optim import Optimizer
+from torch import nn
+from torch.optim import Adagrad, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from lab.models.recipe import made_by
+
+HAVE_A_FUSED_STEP = (Adam, AdamW, Adagrad)  # of those that have one on a CPU, SGD's saves nothing
 
 
 def optimizer_and_schedule(
@@ -26,7 +29,7 @@ def optimizer_and_schedule(
         if any(True for _ in model.parameters()):
             raise ValueError("nothing is left to train: callbacks.freeze keeps all parameters of the model; freeze fewer parts")
         raise ValueError("model.encoder has no parameters to train, nor has what stands on it")
-    optimizer = _made("optimizer", make_optimizer, trained)
+    optimizer = _made("optimizer", make_optimizer, trained, **_fused(trained, make_optimizer))
     if make_scheduler is None:
         return optimizer
     takes_steps = "total_steps" in inspect.signature(made_by(make_scheduler)).parameters
@@ -36,6 +39,17 @@ def optimizer_and_schedule(
     scheduler = _made("scheduler", make_scheduler, optimizer, **options)
     schedule = {"scheduler": scheduler, "interval": "step" if takes_steps else "epoch"}
     return {"optimizer": optimizer, "lr_scheduler": {**schedule, "monitor": getattr(scheduler, "monitor", "val/loss")}}
+
+
+def _fused(parameters: list[nn.Parameter], make_optimizer: OptimizerCallable) -> dict[str, bool]:
+    """Ask for the step of Adam, AdamW or Adagrad in one call of C++ on a CPU, unless the user says how to take it."""
+    # The same formula up to rounding, in a third of the time; on a GPU PyTorch chooses among its forms itself.
+    can_be = all(parameter.device.type == "cpu" and parameter.is_floating_point() for parameter in parameters)
+    if not can_be or made_by(make_optimizer) not in HAVE_A_FUSED_STEP:
+        return {}
+    said = make_optimizer.keywords if isinstance(make_optimizer, functools.partial) else {}
+    chosen = [said.get(name) for name in ("fused", "foreach", "differentiable")]
+    return {} if any(chosen) or chosen[0] is False else {"fused": True}
 
 
 def _made(key: str, maker: Any, *arguments: Any, **options: Any) -> Any:

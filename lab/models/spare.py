@@ -1,20 +1,31 @@
 """What costs time at every step for nothing, and is spared."""
 
+import inspect
 import os
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import nn
 
 
-def spare_driver_checks() -> None:
-    """Let PyTorch ask its runtime, not NVIDIA's driver, whether there is a GPU, where there is none.
+def spare_questions(family: type[LightningModule]) -> None:
+    """Answer once what is asked at every step: whether there is a GPU, and which arguments a training step takes.
 
-    Lightning sets this variable so that processes may be forked after the question. But optimizers ask it at every step, and a
-    driver that is not there is looked for on the disk each time, which takes longer than the step of a small network.
+    Lightning lets PyTorch ask NVIDIA's driver for a GPU, not its own runtime, so that processes may be forked after that. But
+    optimizers ask too, and a driver that is not there is looked for on the disk each time, which takes longer than the step of
+    a small network.
     """
     if not torch.cuda.is_available():
         os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+    setattr(family.training_step, "__signature__", inspect.signature(family.training_step))  # noqa: B010 - for mypy
+
+
+def forget_gradients(model: LightningModule, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+    """Do as the optimizer itself would, which also notes it for a profiler."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def set_attribute(module: nn.Module, name: str, value: Any) -> None:

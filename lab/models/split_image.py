@@ -80,7 +80,7 @@ class SplitImage(Family):
         return channels, height // rows, width // columns
 
     def parts(self, images: Tensor) -> Tensor:
-        """Cut images (N, C, H, W) into parts (rows * columns, N, C, H / rows, W / columns), row by row.
+        """Cut images (N, C, H, W) into parts (N, rows * columns, C, H / rows, W / columns), row by row.
 
         Raises:
             ValueError: if the parts would not be equal.
@@ -91,16 +91,16 @@ class SplitImage(Family):
                 f"model.rows {self.rows} and model.columns {self.columns} must divide the image, which is {height}x{width}"
             )
         shape = (num, channels, self.rows, height // self.rows, self.columns, width // self.columns)
-        return images.reshape(shape).permute(2, 4, 0, 1, 3, 5).flatten(0, 1)
+        return images.reshape(shape).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # in this order no copy, if there is one column
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, num_classes) of images (N, C, H, W)."""
         parts = self.parts(images)
         embeddings: Tensor = self.encoder(parts.flatten(0, 1)).unflatten(0, parts.shape[:2])
         if self.merge == "concatenate":
-            merged = embeddings.transpose(0, 1).flatten(1)
+            merged = embeddings.flatten(1)
         else:
-            merged = embeddings.sum(0) if self.merge == "sum" else embeddings.mean(0)
+            merged = embeddings.sum(1) if self.merge == "sum" else embeddings.mean(1)
         logits: Tensor = self.head(merged)
         return logits
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from lab.nets.layers import Dropout
 from lab.nets.memory import channels_last_where_safe
 
 
@@ -114,7 +115,7 @@ class DeepConvNet(nn.Module):
                 channels = width
             layers.append(nn.MaxPool2d(2))
         flat_size = channels * (height >> len(self.widths)) * (breadth >> len(self.widths))
-        layers += [nn.Flatten(), nn.Linear(flat_size, hidden_size), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Flatten(), nn.Linear(flat_size, hidden_size), nn.ReLU(), Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden_size, embedding_size))
         self.memory_format = channels_last_where_safe(self.layers)
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lab.nets.layers import Activation, activation_layer
+from lab.nets.layers import Activation, Dropout, activation_layer
 
 Initialization = Literal["pytorch", "he_normal", "glorot_uniform", "truncated_normal"]
 
@@ -67,7 +67,7 @@ class MLP(nn.Module):
             if hidden or activate_last:
                 layers.append(activation_layer(activation))
             if hidden and dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
         self.layers = nn.Sequential(*layers)
         for layer in (layer for layer in self.layers if isinstance(layer, nn.Linear)):
             initialize(layer, initialization)

@@ -1,0 +1,127 @@
+"""What is done at every step in less time must do what it stands for."""
+
+import copy
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lab.callbacks.collapse import CollapseGuard
+from lab.data import Synthetic
+from lab.data.arrays import ImageArrays
+from lab.data.batches import RandomBatches
+from lab.data.loader import BatchLoader
+from lab.data.views import taken
+from lab.models import Classifier
+from lab.models.spare import forget_gradients
+from lab.nets import MLP
+
+FUSED = [torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad]
+
+
+def _model(optimizer: Any = torch.optim.Adam) -> Classifier:
+    return Classifier(MLP((1, 6, 6), (8,), 5), 5, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("kind", FUSED)
+def test_the_step_of_an_optimizer_is_taken_at_once_and_is_that_of_its_loop(kind: Any) -> None:
+    model = _model(partial(kind, lr=0.01, weight_decay=0.1))
+    other = copy.deepcopy(model)
+    fused, loop = model.configure_optimizers(), kind(other.parameters(), lr=0.01, weight_decay=0.1, foreach=False)
+    assert fused.param_groups[0]["fused"] is True
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+            ours.grad = torch.randn(ours.shape, generator=generator)
+            theirs.grad = ours.grad.clone()
+        fused.step()
+        loop.step()
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert not torch.equal(ours, torch.zeros_like(ours))
+
+
+@pytest.mark.parametrize("said", [{"fused": False}, {"foreach": True}, {"differentiable": True}])
+def test_how_a_step_is_taken_is_left_to_a_user_who_says_it(said: dict[str, Any]) -> None:
+    group = _model(partial(torch.optim.Adam, **said)).configure_optimizers().param_groups[0]
+    assert not group["fused"]
+    assert {name: group[name] for name in said} == said
+
+
+def test_optimizers_without_such_a_step_and_numbers_it_cannot_take_are_as_they_come() -> None:
+    assert _model(torch.optim.RMSprop).configure_optimizers().param_groups[0]["foreach"] is None
+    assert not _model(torch.optim.SGD).configure_optimizers().param_groups[0]["fused"]
+    model = _model()
+    model.register_parameter("turns", torch.nn.Parameter(torch.zeros(2, dtype=torch.complex64)))
+    assert not model.configure_optimizers().param_groups[0]["fused"]
+
+
+def test_gradients_are_forgotten() -> None:
+    model = _model()
+    optimizer = model.configure_optimizers()
+    model.step((torch.rand(3, 1, 6, 6), torch.arange(3)))["loss"].backward()
+    assert any(parameter.grad is not None for parameter in model.parameters())
+    forget_gradients(model, 0, 0, optimizer)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "index", [torch.tensor([3, 0, 3]), torch.tensor([], dtype=torch.int64), torch.tensor(2), 4, slice(1, 3)]
+)
+def test_what_is_taken_is_what_is_indexed(index: Any) -> None:
+    values = torch.randint(0, 256, (6, 2, 3, 3), dtype=torch.uint8)
+    assert torch.equal(taken(values, index), values[index])
+    mask = torch.tensor([True, False, True, True, False, False])
+    assert torch.equal(taken(values, mask), values[mask])
+
+
+def test_a_loader_yields_the_batches_of_its_sampler_as_pytorchs_would_and_draws_nothing() -> None:
+    labels = torch.arange(50) % 5
+    arrays = ImageArrays(torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8), labels, list("abcde"))
+    batches = RandomBatches(labels, 8, seed=3)
+    loader = BatchLoader(arrays, batches)
+    usual: Any = DataLoader(arrays, batch_size=None, sampler=batches, collate_fn=lambda batch: batch)
+    before = torch.get_rng_state()
+    ours = list(loader)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(loader) == len(ours) == 6
+    for (images, of_images), (their_images, theirs) in zip(ours, usual, strict=True):
+        assert torch.equal(images, their_images)
+        assert torch.equal(of_images, theirs)
+    batches.set_epoch(1)
+    assert not torch.equal(torch.cat([labels for _, labels in loader]), torch.cat([labels for _, labels in ours]))
+
+
+@pytest.mark.parametrize(("num_steps", "every"), [(5, 10), (80, 10), (160, 20), (211, 26), (10_000, 50), (float("inf"), 50)])
+def test_a_collapse_is_looked_for_eight_times_an_epoch_within_bounds(num_steps: float, every: int) -> None:
+    assert CollapseGuard._every(SimpleNamespace(num_training_batches=num_steps)) == every  # type: ignore[arg-type]
+
+
+def test_pixels_are_scaled_once_more_by_what_a_checkpoint_was_trained_with() -> None:
+    data = Synthetic(num_train_images=40, num_test_images=10, stored_shape=(1, 4, 4), validation_size=10)
+    data.setup()
+    images = torch.full((2, 1, 4, 4), 51, dtype=torch.uint8)
+    first = data.on_after_batch_transfer((images, torch.zeros(2)), 0)[0]
+    torch.testing.assert_close(first, (torch.tensor(0.2) - data.mean).div(data.std).expand(2, 1, 4, 4))
+    data.load_state_dict({**data.state_dict(), "mean": [0.0], "std": [1.0]})
+    assert torch.equal(data.on_after_batch_transfer((images, torch.zeros(2)), 0)[0], images.float() * (1 / 255))
+
+
+def test_a_training_step_of_ones_own_still_gets_what_it_asks_for(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Own(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            seen.append(batch_idx)
+            return super().training_step(batch, batch_idx)
+
+    data = Synthetic(num_train_images=40, num_test_images=10, stored_shape=(1, 6, 6), validation_size=10, batch_size=10)
+    model = Own(MLP((1, 6, 6), (8,), 5), data.num_classes)
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
+    trainer.fit(model, data)
+    assert seen == list(range(len(data.train_dataloader())))
