@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -181,28 +182,28 @@ def test_no_more_distances_are_held_at_once_than_a_chunk_may_have(monkeypatch: p
     assert sum(sizes) == 61 * 61
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_where_there_is_no_numpy_the_smallest_distances_are_the_same(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on a GPU, which is not at hand in these tests."""
-    for embeddings, labels in (_random(3, size=200), _on_a_grid(3)):
-        expected = search_values(embeddings.to(dtype), labels)
-        with monkeypatch.context() as context:
-            context.setattr(retrieval, "_smallest", lambda distances, num, pool: distances.topk(num, 1, largest=False).values)
-            torch.testing.assert_close(search_values(embeddings.to(dtype), labels), expected, equal_nan=True)
+@pytest.mark.parametrize("num_same", [1, 2, 7, 40])
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 0.2, 3.0])
+def test_ranks_are_those_of_all_distances_in_order_where_same_class_images_lose_ties(num_same: int, shift: float) -> None:
+    generator = np.random.default_rng(num_same)
+    for num_others in (0, 1, 5, 300):
+        same = np.sort(generator.integers(0, 30, num_same)).astype(np.float32)
+        others = (generator.integers(0, 30, num_others) + round(30 * shift)).astype(np.float32)
+        line = sorted([(distance, 1) for distance in same] + [(distance, 0) for distance in others])
+        expected = [rank for rank, (_, is_same) in enumerate(line, start=1) if is_same and rank <= num_same]
+        assert retrieval._first_ranks(same, others[others <= same[-1]]).tolist() == expected
 
 
-def test_the_last_bit_of_a_distance_says_whether_it_is_to_the_same_class() -> None:
+def test_distances_are_those_of_all_pairs_infinite_to_oneself_and_farther_within_a_class_by_what_rounding_can_hide() -> None:
     embeddings, labels = _random(4)
     order = labels.argsort()
     distances = retrieval._Sorted(embeddings[order], labels[order]).distances_from(torch.arange(20, 40))
-    same = labels[order][20:40].unsqueeze(1) == labels[order]
-    same[torch.arange(20), torch.arange(20, 40)] = False  # itself is of no use
-    assert torch.equal(retrieval._of_the_same_class(distances), same)
     expected = torch.cdist(embeddings[order][20:40], embeddings[order], compute_mode="donot_use_mm_for_euclid_dist").square()
     expected[torch.arange(20), torch.arange(20, 40)] = torch.inf
     torch.testing.assert_close(distances, expected, rtol=1e-4, atol=1e-4)
+    at_a_point = retrieval._Sorted(torch.zeros(6, 3), torch.arange(6) // 3).distances_from(torch.arange(3))
+    assert (at_a_point[:, 3:] == 0).all()
+    assert (at_a_point[:, :3] > 0).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -6,6 +6,7 @@ rounding of the distances) comes first. An embedding that has collapsed to one p
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-MAX_CHUNK_ELEMENTS = 2**22  # distances held at once; 16 MiB in float32, for which caches have room
+MAX_CHUNK_ELEMENTS = 2**24  # distances held at once; 64 MiB in float32
 
 
 def nearest_neighbor_hits(queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
@@ -46,27 +47,24 @@ def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = 
     embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     order = torch.argsort(labels, stable=True)  # class by class, so that those of one class stand side by side
     gallery = _Sorted(embeddings[order], labels[order])
-    chunks = []
+    names = [*(f"recall@{depth}" for depth in depths), "r_precision", "map@r"]
+    found = np.empty((len(labels), len(names)))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for rows in torch.arange(len(labels), device=labels.device).split(max(1, MAX_CHUNK_ELEMENTS // max(1, len(labels)))):
-            num_relevant = gallery.num_others[rows]
-            depth = min(max(*depths, 1, int(num_relevant.max())), len(labels))
-            found = _of_the_same_class(_smallest(gallery.distances_from(rows), depth, pool))
-            rank = torch.arange(1, depth + 1, device=labels.device)
-            relevant = found & (rank <= num_relevant.unsqueeze(1))
-            values = {f"recall@{k}": found[:, :k].any(1).float() for k in depths}
-            values["r_precision"] = relevant.sum(1) / num_relevant
-            values["map@r"] = (relevant.cumsum(1, dtype=torch.float32) / rank * relevant).sum(1) / num_relevant
-            chunks.append({name: value.where(num_relevant > 0, torch.nan) for name, value in values.items()})
-    place = torch.argsort(order)
-    return {name: torch.cat([chunk[name] for chunk in chunks])[place] for name in chunks[0]}
+        for rows in torch.arange(len(labels)).split(max(1, MAX_CHUNK_ELEMENTS // max(1, len(labels)))):
+            distances = gallery.distances_from(rows.to(labels.device)).cpu().numpy()
+            parts = np.array_split(np.arange(len(rows)), torch.get_num_threads())
+            for part, scores in zip(
+                parts, pool.map(partial(_scores, gallery, distances, int(rows[0]), depths), parts), strict=True
+            ):
+                found[rows[0] + part] = scores
+    values = torch.from_numpy(found).to(device=labels.device, dtype=torch.float32)[torch.argsort(order)]
+    return dict(zip(names, values.unbind(1), strict=True))
 
 
 class _Sorted:
     """Embeddings (N, D) class by class, between which squared distances are taken.
 
-    The last bit of a distance says whether it is to an image of the same class, so that to sort distances alone is enough. What
-    rounding can hide counts as a tie, and same-class images lose ties.
+    What rounding can hide counts as a tie, and same-class images lose ties.
     """
 
     def __init__(self, embeddings: Tensor, labels: Tensor) -> None:
@@ -78,9 +76,8 @@ class _Sorted:
         self.left, self.right = torch.cat([centered * -2.0, norms, one], 1), torch.cat([centered, one, norms], 1).T.contiguous()
         self._held = one.new_empty(0)  # memory for a chunk, as to get it anew each time takes as long as to fill it
         counts = torch.unique_consecutive(labels, return_counts=True)[1]
-        self.num_others = (counts - 1).repeat_interleave(counts)
-        self.ends = counts.cumsum(0).repeat_interleave(counts)
-        self.starts = self.ends - self.num_others - 1
+        ends = counts.cumsum(0)
+        self.starts, self.ends = ((ends - part).repeat_interleave(counts).tolist() for part in (counts, 0))
 
     def distances_from(self, rows: Tensor) -> Tensor:
         """Return squared distances (q, N) from images at consecutive rows (q,) to all, infinite to themselves.
@@ -89,38 +86,57 @@ class _Sorted:
         """
         if len(rows) > len(self._held):
             self._held = self.left.new_empty(len(rows), len(self.labels))
-        distances = torch.mm(self.left[rows], self.right, out=self._held[: len(rows)]).clamp_(min=0.0)
+        distances = torch.mm(self.left[rows], self.right, out=self._held[: len(rows)])
         # None of these images has its class outside these columns.
-        near = slice(int(self.starts[rows[0]]), int(self.ends[rows[-1]]))
+        near = slice(self.starts[int(rows[0])], self.ends[int(rows[-1])])
         same = self.labels[rows].unsqueeze(1) == self.labels[near]
         margin = (self.norms[rows].unsqueeze(1) + self.norms[near]).mul_(8.0 * torch.finfo(distances.dtype).eps)
         distances[:, near] += margin.add_(torch.finfo(distances.dtype).tiny).mul_(same)
-        bits = _bits(distances).bitwise_and_(-2)
-        bits[:, near] |= same.to(bits.dtype)
         distances[torch.arange(len(rows), device=rows.device), rows] = torch.inf
         return distances
 
 
-def _bits(distances: Tensor) -> Tensor:
-    return distances.view(torch.int64 if distances.dtype == torch.float64 else torch.int32)
+def _scores(
+    gallery: _Sorted, distances: npt.NDArray[Any], first: int, depths: tuple[int, ...], rows: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Return the scores (M, S) of some rows (M,) of a chunk of distances (q, N), which begins at image ``first``."""
+    scores = np.full((len(rows), len(depths) + 2), np.nan)
+    for row, scored in zip(rows.tolist(), scores, strict=True):
+        own = slice(gallery.starts[first + row], gallery.ends[first + row])
+        num_relevant = own.stop - own.start - 1
+        if num_relevant:
+            same = np.sort(distances[row, own])[:-1]  # without the image itself
+            distances[row, own] = np.inf
+            nearer = distances[row][distances[row] <= same[-1]]
+            ranks = _first_ranks(same, nearer)
+            precision = (np.arange(1, len(ranks) + 1) / ranks).sum() if len(nearer) else num_relevant
+            best = 1 + np.count_nonzero(nearer <= same[0])
+            scored[:] = [*(best <= depth for depth in depths), len(ranks) / num_relevant, precision / num_relevant]
+    return scores
 
 
-def _of_the_same_class(distances: Tensor) -> Tensor:
-    return _bits(distances).bitwise_and(1).bool()
+def _first_ranks(same: npt.NDArray[Any], nearer: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the ranks, from 1, of those among the first R that are of the same class.
 
+    Nothing is sorted but the few that count: to sort all distances takes ten times as long as to compute them.
 
-def _smallest(distances: Tensor, num: int, pool: ThreadPoolExecutor) -> Tensor:
-    """Return the smallest distances of each row (q, num), in order; those that are given are overwritten."""
-    if distances.device.type != "cpu":
-        return distances.topk(num, dim=1, largest=False).values
-
-    def sort(part: npt.NDArray[Any]) -> None:  # several times as fast as PyTorch's, which finds places too
-        if num < part.shape[1]:
-            part.partition(num - 1, axis=1)
-        part[:, :num].sort(axis=1)
-
-    list(pool.map(sort, np.array_split(distances.numpy(), torch.get_num_threads())))
-    return distances[:, :num]
+    Args:
+        same: distances to the R images of the same class, in order; nearer: to the others, in any order, up to the last of these.
+    """
+    num = len(same)
+    # same[:low] have such a rank, and same[high:] have not.
+    low, high = 0, num
+    while len(nearer) > num and low < high:
+        middle = (low + high + 1) // 2
+        before = nearer[nearer <= same[middle - 1]]
+        if middle + len(before) <= num:
+            low = middle
+        else:
+            high, nearer = middle - 1, before
+    if len(nearer) > num:
+        nearer = nearer[nearer <= same[high - 1]] if high else nearer[:0]
+    ranks = np.arange(1, high + 1) + np.sort(nearer).searchsorted(same[:high], side="right")
+    return ranks[: ranks.searchsorted(num, side="right")]
 
 
 def _distance_chunks(
