@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lab.callbacks.collapse import CollapseGuard
-from lab.data import Synthetic
+from lab.data import Synthetic, loader
 from lab.data.arrays import ImageArrays
 from lab.data.batches import RandomBatches
 from lab.data.loader import BatchLoader
@@ -84,17 +84,47 @@ def test_a_loader_yields_the_batches_of_its_sampler_as_pytorchs_would_and_draws_
     labels = torch.arange(50) % 5
     arrays = ImageArrays(torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8), labels, list("abcde"))
     batches = RandomBatches(labels, 8, seed=3)
-    loader = BatchLoader(arrays, batches)
+    own = BatchLoader(arrays, batches)
     usual: Any = DataLoader(arrays, batch_size=None, sampler=batches, collate_fn=lambda batch: batch)
     before = torch.get_rng_state()
-    ours = list(loader)
+    ours = list(own)
     assert torch.equal(torch.get_rng_state(), before)
-    assert len(loader) == len(ours) == 6
+    assert len(own) == len(ours) == 6
     for (images, of_images), (their_images, theirs) in zip(ours, usual, strict=True):
         assert torch.equal(images, their_images)
         assert torch.equal(of_images, theirs)
     batches.set_epoch(1)
-    assert not torch.equal(torch.cat([labels for _, labels in loader]), torch.cat([labels for _, labels in ours]))
+    assert not torch.equal(torch.cat([labels for _, labels in own]), torch.cat([labels for _, labels in ours]))
+
+
+def _trained_on(device: str) -> Any:
+    return SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
+
+
+def test_images_lie_on_a_device_with_room_for_them_where_batches_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = torch.arange(50) % 5
+    arrays = ImageArrays(torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8), labels, list("abcde"))
+    chosen = arrays.select(torch.arange(49, -1, -2))
+    batches = RandomBatches(chosen.labels, 8)
+    expected = list(BatchLoader(chosen, batches))
+    assert BatchLoader(chosen, batches, _trained_on("cpu")).dataset is chosen  # where they lie already
+    monkeypatch.setattr(loader, "room_on", lambda device: 25 * 16)
+    on_another = BatchLoader(chosen, batches, _trained_on("meta"))  # which has shapes, but no memory
+    for (images, of_images), (_, theirs) in zip(on_another, expected, strict=True):
+        assert images.device.type == of_images.device.type == "meta"
+        assert images.shape == (8, 1, 4, 4)
+        assert theirs.device.type == "cpu"
+    for (images, of_images), (same, theirs) in zip(BatchLoader(chosen, batches, _trained_on("cpu")), expected, strict=True):
+        assert torch.equal(images, same)
+        assert torch.equal(of_images, theirs)
+    monkeypatch.setattr(loader, "room_on", lambda device: 25 * 16 - 1)
+    assert BatchLoader(chosen, batches, _trained_on("meta")).dataset is chosen
+
+
+def test_half_of_what_is_free_on_a_gpu_is_for_images_and_a_cpu_has_no_other_place_for_them(monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1_000, 4_000))
+    assert loader.room_on(torch.device("cuda", 0)) == 500
+    assert loader.room_on(torch.device("cpu")) == 0
 
 
 @pytest.mark.parametrize(("num_steps", "every"), [(5, 10), (80, 10), (160, 20), (211, 26), (10_000, 50), (float("inf"), 50)])

@@ -52,8 +52,8 @@ class ImageArrays(Dataset[tuple[Tensor, Tensor]]):
         return self.of_rows(self.images, rows, chosen, self.class_names if class_names is None else class_names)
 
     @classmethod
-    def of_rows(cls, images: Images, rows: Tensor, labels: Tensor, class_names: list[str]) -> "ImageArrays":
-        """Return the images at rows (M,) of images (N, C, H, W), with labels (M,), without copying or checking them."""
+    def of_rows(cls, images: Images, rows: Tensor | None, labels: Tensor, class_names: list[str]) -> "ImageArrays":
+        """Return the images at rows (M,), or all (None), with labels (M,), without copying or checking them."""
         selection = cls.__new__(cls)
         selection.images, selection.rows, selection.labels, selection.class_names = images, rows, labels, class_names
         return selection

@@ -153,7 +153,7 @@ class ImageDataModule(LightningDataModule):
             step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
             images = self.augmentation(images, generator_for("augmentation", self.seed, step, self.trainer.global_rank))
         images = self.preparation.normalize(images)
-        # The trainer converts what comes from the loader to the precision of the model, but that was bytes.
+        # The trainer has done so to floats, not to bytes.
         return (images if self.trainer is None else images.to(self.trainer.lightning_module.dtype)), labels
 
     @cached_property
@@ -175,10 +175,9 @@ class ImageDataModule(LightningDataModule):
         self._normalize_by(before.mean, before.std)
 
     def _train_batches(self) -> Batches:
-        labels, ranks = self.splits["train"].labels, self._ranks()
+        labels, ranks, size, per_class = self.splits["train"].labels, self._ranks(), self.batch_size, self.samples_per_class
         if self.pairs:
-            return PairBatches(labels, self.batch_size, self.seed, **ranks)
-        size, per_class = self.batch_size, self.samples_per_class
+            return PairBatches(labels, size, self.seed, **ranks)
         if self.episodes is not None:
             self.episodes.check(labels, self.num_classes)
             size, per_class = self.episodes.batch_size, self.episodes.num_shots + self.episodes.num_queries
@@ -192,7 +191,7 @@ class ImageDataModule(LightningDataModule):
 
     def _evaluation_loader(self, part: str) -> BatchLoader:
         arrays = self._true({"images": "test", "gallery": "train"}.get(part, part))
-        return BatchLoader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
+        return BatchLoader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()), self.trainer)
 
     def _true(self, split: str) -> ImageArrays:
         arrays = self.splits[split]
@@ -200,7 +199,8 @@ class ImageDataModule(LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Training batches, those that are left of the epoch where a run goes on in its middle."""
-        return BatchLoader(self.splits["train"], self._train_batches().skip(lambda: num_batches_seen(self.trainer)))
+        left = self._train_batches().skip(lambda: num_batches_seen(self.trainer))
+        return BatchLoader(self.splits["train"], left, self.trainer)
 
     def evaluated(self, part: str) -> ImageArrays:
         """Return a split, rightly labelled, in the order in which it is evaluated."""

@@ -121,7 +121,8 @@ def _first_ranks(same: npt.NDArray[Any], nearer: npt.NDArray[Any]) -> npt.NDArra
     Nothing is sorted but the few that count: to sort all distances takes ten times as long as to compute them.
 
     Args:
-        same: distances to the R images of the same class, in order; nearer: to the others up to the last of these, in any order.
+        same: distances to the R images of the same class, in order.
+        nearer: those to the others up to the last of these, in any order.
     """
     num = len(same)
     # same[:low] have such a rank, and same[high:] have not.
