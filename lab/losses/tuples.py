@@ -37,46 +37,34 @@ def balanced_pairs(labels: Tensor, num_pairs: int, generator: torch.Generator) -
         where one of the kinds does not exist.
     """
     numbers = labels.cpu().numpy()  # NumPy takes a third of the time for vectors as short as these
-    order = numbers.argsort(kind="stable")
+    num, order = len(numbers), numbers.argsort(kind="stable")
     class_end = numbers[order].searchsorted(numbers[order], side="right")  # the position after the last one of its class
-    same_class = _draw_pairs(order, class_end, num_pairs // 2, True, generator)
-    different_class = _draw_pairs(order, class_end, num_pairs // 2, False, generator)
-    num_each = min(same_class.shape[1], different_class.shape[1])
-    pairs = np.concatenate([same_class[:, :num_each], different_class[:, :num_each]], axis=1)
+    # In sorted order, position i can pair with every later position of its class, and with every one after its class.
+    last_partner = np.concatenate([class_end, np.full(num, num)])  # the position after it
+    bounds = (last_partner - np.concatenate([np.arange(1, num + 1), class_end])).cumsum()
+    num_same = int(bounds[num - 1]) if num else 0
+    num_different = int(bounds[-1]) - num_same if num else 0
+    same_class = _distinct_integers(num_same, num_pairs // 2, generator)
+    different_class = _distinct_integers(num_different, num_pairs // 2, generator)
+    num_each = min(len(same_class), len(different_class))
+    chosen = np.array([*same_class[:num_each], *(num_same + place for place in different_class[:num_each])], dtype=np.int64)
+    place = bounds.searchsorted(chosen, side="right")
+    pairs = order[np.stack([place % max(1, num), last_partner[place] - bounds[place] + chosen])]
     # Else the classes would tell the first from the second.
     turned = (torch.rand(2 * num_each, generator=generator) < 0.5).numpy()
     first, second = torch.from_numpy(np.where(turned, pairs[::-1], pairs)).to(labels.device)
     return first, second, torch.arange(2 * num_each, device=labels.device) < num_each
 
 
-def _draw_pairs(order: Positions, class_end: Positions, num_pairs: int, same: bool, generator: torch.Generator) -> Positions:
-    """Draw distinct pairs (2, M), uniformly from all same-class or all different-class pairs.
-
-    Args:
-        order: the positions (N,), class by class; class_end: where in them the class of each ends (N,).
-    """
-    # In sorted order, position i can pair with every later position of its class, or with every one after its class.
-    first_partner = np.arange(1, len(order) + 1) if same else class_end
-    num_partners = class_end - first_partner if same else len(order) - class_end
-    bounds = num_partners.cumsum()
-    total = int(bounds[-1]) if len(bounds) else 0
-    chosen = _distinct_integers(total, num_pairs, generator)
-    first = bounds.searchsorted(chosen, side="right")
-    second = (first_partner + num_partners - bounds)[first] + chosen
-    pairs: Positions = order[np.stack([first, second])]
-    return pairs
-
-
-def _distinct_integers(total: int, num: int, generator: torch.Generator) -> Positions:
+def _distinct_integers(total: int, num: int, generator: torch.Generator) -> list[int]:
     """Draw ``num`` distinct integers below ``total`` in random order, or all of them where there are no more."""
     if 4 * num >= total:
-        return np.asarray(torch.randperm(total, generator=generator)[:num])
+        return torch.randperm(total, generator=generator)[:num].tolist()
     # Far fewer than there are: draw with repetition and keep the first of each, without listing them all.
-    drawn = np.empty(0, dtype=np.int64)
+    drawn: dict[int, None] = {}
     while len(drawn) < num:
-        drawn = np.concatenate([drawn, torch.randint(total, (num,), generator=generator).numpy()])
-        drawn = np.fromiter(dict.fromkeys(drawn.tolist()), dtype=np.int64)
-    return drawn[:num]
+        drawn.update(dict.fromkeys(torch.randint(total, (num,), generator=generator).tolist()))
+    return list(drawn)[:num]
 
 
 def all_triplets(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
