@@ -194,6 +194,16 @@ def test_ranks_are_those_of_all_distances_in_order_where_same_class_images_lose_
         assert retrieval._first_ranks(same, others[others <= same[-1]]).tolist() == expected
 
 
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e30])
+def test_nothing_is_found_by_embeddings_that_are_no_numbers(wrong: float) -> None:
+    embeddings, labels = torch.full((12, 4), wrong), torch.arange(12) % 3
+    for found in search_values(embeddings, labels).values():
+        assert (found == 0).all()
+    embeddings = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    embeddings[5, 2] = wrong
+    assert all((found[5] == 0).all() for found in search_values(embeddings, labels).values())
+
+
 def test_distances_are_those_of_all_pairs_infinite_to_oneself_and_farther_within_a_class_by_what_rounding_can_hide() -> None:
     embeddings, labels = _random(4)
     order = labels.argsort()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class Case:
     batch_size: int
     network: Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
-    optimizer: Callable[..., torch.optim.Optimizer]
+    optimizer: "partial[Any]"
     options: dict[str, str] = field(default_factory=dict)
     num_steps: int | None = None
     targets: dict[str, float] = field(default_factory=dict)

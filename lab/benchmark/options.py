@@ -1,4 +1,4 @@
-"""A step of training with what can be chosen otherwise: threads, memory, compiling, a fused optimizer."""
+"""A step of training with what can be chosen otherwise: threads, memory, compiling, how the optimizer steps."""
 
 import os
 from collections.abc import Callable
@@ -11,8 +11,9 @@ from lab.benchmark.bare import SAMPLES_PER_CLASS, target_of
 from lab.benchmark.cases import CASES, NUM_CLASSES, SIDE, Case, batch_hard
 from lab.nets import ConvNet
 
-OTHERWISE = ("memory_given_back", "one_thread", "all_threads", "contiguous", "compiled", "fused")  # other ways to take a step
+OTHERWISE = ("memory_given_back", "one_thread", "all_threads", "contiguous", "compiled", "looped")  # other ways to take a step
 
+STEP_AT_ONCE = (torch.optim.Adam,)  # which this codebase lets take a step in one call
 LARGE = Case(  # whose features are larger than what the C library keeps as it comes, 32 MiB
     "large", "four blocks of 64 convolutions, 240 images a step", "experiments/p3_small.yaml", "digits", "classes", 240,
     partial(ConvNet, (1, 28, 28), width=64, later_width=64, depth=4), batch_hard, partial(torch.optim.Adam, lr=1e-3),
@@ -41,7 +42,8 @@ class Step:
             _lay_contiguous(network)
         if self.way == "compiled":
             network.compile()
-        optimizer = self.case.optimizer(network.parameters(), **({"fused": True} if self.way == "fused" else {}))
+        fused = {"fused": True} if self.case.optimizer.func in STEP_AT_ONCE and self.way != "looped" else {}
+        optimizer = self.case.optimizer(network.parameters(), **fused)
         shape = (3, SIDE, SIDE) if self.case.data == "pictures" else (1, 28, 28)
         labels = torch.arange(self.case.batch_size) // SAMPLES_PER_CLASS % NUM_CLASSES[self.case.data]
         if self.case.order != "classes":
@@ -67,8 +69,10 @@ def _lay_contiguous(network: nn.Module) -> None:
 def ways_of(case: Case) -> list[str]:
     """Return the other ways that there are for a case."""
     found = list(OTHERWISE)
-    if case.data == "digits" and case.order == "pairs":  # without convolutions, and RMSprop has no fused form
-        found = [way for way in found if way not in ("contiguous", "fused")]
+    if case.data == "digits" and case.order == "pairs":  # without convolutions
+        found.remove("contiguous")
+    if case.optimizer.func not in STEP_AT_ONCE:
+        found.remove("looped")
     return found
 
 

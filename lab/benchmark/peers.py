@@ -64,7 +64,8 @@ class StockModel(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimizer."""
-        return self.case.optimizer(self.parameters())
+        optimizer: torch.optim.Optimizer = self.case.optimizer(self.parameters())
+        return optimizer
 
 
 class LeanModel(StockModel):

@@ -27,7 +27,7 @@ ABOUT = {
     "all_threads": "with a thread for each core",
     "contiguous": "channels first in memory",
     "compiled": "the network by torch.compile",
-    "fused": "a fused optimizer",
+    "looped": "the optimizer's loop, in place of one call",
     "memory_given_back": "freed memory given back to the system",
     "imports": "importing torch, torchvision and lightning",
 }

@@ -53,15 +53,23 @@ class Batches(DistributedSampler[Tensor]):
 
 
 class RandomBatches(Batches):
-    """Every image at most once an epoch, in random order; what does not fill a last global batch waits for another epoch."""
+    """Every image at most once an epoch, in random order; what does not fill a last global batch waits for another epoch.
+
+    Raises:
+        ValueError: when batches are drawn of fewer images than ranks.
+    """
 
     def draw(self) -> Iterator[Tensor]:
         """Yield the batches of the epoch."""
         order = torch.randperm(len(self.labels), generator=generator_for("batches", self.seed, self.epoch))
         fits = len(self.labels) // self.num_replicas * self.num_replicas
         global_size = min(self.batch_size * self.num_replicas, fits)
-        for start in range(0, len(self) * global_size, global_size):
-            yield order[start : start + global_size][self.rank :: self.num_replicas]
+        if not global_size:
+            raise ValueError(
+                f"trainer.devices: {len(order)} images cannot be shared out to {self.num_replicas} devices, use fewer"
+            )
+        shares = order[: len(self) * global_size].view(len(self), global_size // self.num_replicas, self.num_replicas)
+        yield from shares[:, :, self.rank]
 
 
 class ClassBatches(Batches):

@@ -14,7 +14,7 @@ from lab.data.augmentation import Augmentation, check_augmentation
 from lab.data.batches import Batches, ClassBatches, EvaluationBatches, RandomBatches, evaluation_order, generator_for
 from lab.data.episodes import Episodes
 from lab.data.folds import Folds
-from lab.data.loader import Batch, BatchLoader
+from lab.data.loader import Batch, BatchLoader, resident
 from lab.data.normalization import Normalization, measure
 from lab.data.options import check_options, checked_seed, num_batches_seen, refuse_overfitting
 from lab.data.pair_batches import PairBatches
@@ -144,7 +144,8 @@ class ImageDataModule(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch to the device, without a look for tensors within tensors, as Lightning's own takes."""
-        return batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
+        images, labels = (part.to(device, non_blocking=device.type == "cuda") for part in batch)
+        return images, labels
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale, augment (in training) and normalise a batch of uint8 images, on the device it was moved to."""
@@ -153,7 +154,6 @@ class ImageDataModule(LightningDataModule):
             step = self.trainer.fit_loop.total_batch_idx + 1  # of the batch before, -1 at first; unlike the epoch, it resumes
             images = self.augmentation(images, generator_for("augmentation", self.seed, step, self.trainer.global_rank))
         images = self.preparation.normalize(images)
-        # The trainer has done so to floats, not to bytes.
         return (images if self.trainer is None else images.to(self.trainer.lightning_module.dtype)), labels
 
     @cached_property
@@ -191,7 +191,7 @@ class ImageDataModule(LightningDataModule):
 
     def _evaluation_loader(self, part: str) -> BatchLoader:
         arrays = self._true({"images": "test", "gallery": "train"}.get(part, part))
-        return BatchLoader(arrays, EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()), self.trainer)
+        return BatchLoader(arrays, sampler=EvaluationBatches(arrays.labels, self.batch_size, **self._ranks()))
 
     def _true(self, split: str) -> ImageArrays:
         arrays = self.splits[split]
@@ -200,7 +200,7 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Training batches, those that are left of the epoch where a run goes on in its middle."""
         left = self._train_batches().skip(lambda: num_batches_seen(self.trainer))
-        return BatchLoader(self.splits["train"], left, self.trainer)
+        return BatchLoader(resident(self.splits["train"], self.trainer), sampler=left)
 
     def evaluated(self, part: str) -> ImageArrays:
         """Return a split, rightly labelled, in the order in which it is evaluated."""

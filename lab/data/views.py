@@ -19,9 +19,9 @@ class Images(Protocol):
 
 
 def taken(values: Any, index: int | slice | Tensor) -> Any:
-    """Return ``values[index]``, of positions (M,) in a tenth of the time that indexing takes for rows of bytes."""
+    """Return ``values[index]``, of positions (M,), from 0, in a tenth of the time that indexing takes for rows of bytes."""
     if isinstance(values, Tensor) and isinstance(index, Tensor) and index.ndim == 1 and index.dtype == torch.int64:
-        return values.index_select(0, index.to(values.device, non_blocking=True))
+        return values.index_select(0, index.to(values.device, non_blocking=values.is_cuda))
     return values[index]
 
 

@@ -55,10 +55,10 @@ class Averages(ExactMetric):
         self.weights.append(torch.full((1,), num, dtype=torch.float32, device=value.device))
 
     def _add(self, names: Iterable[str]) -> None:
-        for name in names:
+        for name in sorted(names):  # in one order on all ranks, by which they are gathered
             if name not in self.names:
                 self.add_state(f"values_{name}", default=[], dist_reduce_fx="cat")
-        self.names = sorted({*self.names, *names})  # in one order on all ranks, by which they are gathered
+        self.names = sorted({*self.names, *names})
 
     def kept(self) -> dict[str, Tensor]:
         """Return what was added so far, to go on from."""

@@ -106,6 +106,9 @@ def _scores(
         num_relevant = own.stop - own.start - 1
         if num_relevant:
             same = np.sort(distances[row, own])[:-1]  # without the image itself
+            if not np.isfinite(same).all():  # nothing is found by an embedding that is no number
+                scored[:] = 0.0
+                continue
             distances[row, own] = np.inf
             nearer = distances[row][distances[row] <= same[-1]]
             ranks = _first_ranks(same, nearer)

@@ -29,7 +29,7 @@ def optimizer_and_schedule(
         if any(True for _ in model.parameters()):
             raise ValueError("nothing is left to train: callbacks.freeze keeps all parameters of the model; freeze fewer parts")
         raise ValueError("model.encoder has no parameters to train, nor has what stands on it")
-    optimizer = _made("optimizer", make_optimizer, trained, **_fused(trained, make_optimizer))
+    optimizer = _made("optimizer", make_optimizer, trained, **_fused(model, trained, make_optimizer))
     if make_scheduler is None:
         return optimizer
     takes_steps = "total_steps" in inspect.signature(made_by(make_scheduler)).parameters
@@ -41,15 +41,17 @@ def optimizer_and_schedule(
     return {"optimizer": optimizer, "lr_scheduler": {**schedule, "monitor": getattr(scheduler, "monitor", "val/loss")}}
 
 
-def _fused(parameters: list[nn.Parameter], make_optimizer: OptimizerCallable) -> dict[str, bool]:
+def _fused(model: LightningModule, parameters: list[nn.Parameter], make_optimizer: OptimizerCallable) -> dict[str, bool]:
     """Ask for the step of Adam, AdamW or Adagrad in one call of C++ on a CPU, unless the user says how to take it."""
-    # The same formula up to rounding, in a third of the time; on a GPU PyTorch chooses among its forms itself.
+    # The same formula up to rounding, in a third of the time; on a GPU PyTorch chooses among its forms itself. It takes numbers
+    # as they lie in memory: gradients and what is kept of them lie as their parameter does, by autograd's own rule.
     can_be = all(parameter.device.type == "cpu" and parameter.is_floating_point() for parameter in parameters)
-    if not can_be or made_by(make_optimizer) not in HAVE_A_FUSED_STEP:
+    clips = model._trainer is not None and model._trainer.gradient_clip_val and "mixed" in str(model._trainer.precision)
+    if not can_be or clips or made_by(make_optimizer) not in HAVE_A_FUSED_STEP:  # Lightning clips no other in mixed precision
         return {}
     said = make_optimizer.keywords if isinstance(make_optimizer, functools.partial) else {}
-    chosen = [said.get(name) for name in ("fused", "foreach", "differentiable")]
-    return {} if any(chosen) or chosen[0] is False else {"fused": True}
+    says = said.get("differentiable") or any(said.get(name) is not None for name in ("fused", "foreach"))
+    return {} if says else {"fused": True}
 
 
 def _made(key: str, maker: Any, *arguments: Any, **options: Any) -> Any:

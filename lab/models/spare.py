@@ -22,7 +22,10 @@ def spare_questions(family: type[LightningModule]) -> None:
 
 
 def forget_gradients(model: LightningModule, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-    """Do as the optimizer itself would, which also notes it for a profiler."""
+    """Do as the optimizer itself would, which also notes it for a profiler; one that does otherwise is asked to."""
+    if type(optimizer).zero_grad is not torch.optim.Optimizer.zero_grad:
+        optimizer.zero_grad()
+        return
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
