@@ -32,6 +32,7 @@ from lab.losses import ContrastiveLoss, TripletLoss
 from lab.losses.distances import pair_distances
 from lab.models import SplitImage
 from lab.nets import MLP
+from lab.plots.timings import time_words
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +204,11 @@ def test_timings_have_a_panel_a_case_and_a_row_for_each_that_has_a_time() -> Non
     assert [label.get_text() for label in first.get_yticklabels()] == ["this codebase"]
     assert first.get_xscale() == "log"
     assert "nobody has a time" in [text.get_text() for text in second.texts]
+
+
+@pytest.mark.parametrize(("milliseconds", "words"), [(0.58712, "0.587"), (43.21, "43.2"), (999.4, "999"), (10_900.2, "10,900")])
+def test_a_time_is_said_with_three_digits_or_whole(milliseconds: float, words: str) -> None:
+    assert time_words(milliseconds) == words
 
 
 def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:

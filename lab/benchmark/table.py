@@ -11,6 +11,7 @@ from lab.benchmark.cases import CASES
 from lab.benchmark.measure import START_UP, Results, Taken, ratio
 from lab.benchmark.scaling import Growth, exponent
 from lab.benchmark.scoring import SCORING
+from lab.plots.timings import time_words
 from lab.runs import write_json
 from lab.writing import whole_file
 
@@ -129,7 +130,7 @@ def _milliseconds(entry: dict[str, Any]) -> str:
     failed = f"failed: {entry['reason']}".replace("|", "\\|") if entry["reason"] else ""
     if not taken:
         return failed
-    times = f"{entry['median']:.3g} ({min(taken):.3g} to {max(taken):.3g})"
+    times = f"{time_words(entry['median'])} ({time_words(min(taken))} to {time_words(max(taken))})"
     return f"{times}, then {failed}" if failed else times
 
 

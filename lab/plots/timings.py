@@ -26,6 +26,11 @@ from lab.plots.style import (
 NARROW = 5  # the ratio of the longest to the shortest time up to which 1, 2 and 5 of each decade would be too few ticks
 
 
+def time_words(milliseconds: float) -> str:
+    """Return a time with three digits, or in whole milliseconds."""
+    return f"{milliseconds:,.0f}" if milliseconds >= 999.5 else f"{milliseconds:.3g}"
+
+
 def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     """Draw the median of some times as a dot and all of them as a line, one panel a case, on a logarithmic axis.
 
@@ -46,7 +51,7 @@ def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         for row, found in enumerate(known.values()):
             axes.hlines(row, min(found), max(found), color=color(0), linewidth=2.5, alpha=0.6)
             axes.plot([statistics.median(found)], [row], marker="o", markersize=6, color=color(0))
-            text = f"{statistics.median(found):.3g}"
+            text = time_words(statistics.median(found))
             axes.text(1.01, row, text, transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center")
         axes.set_xscale("log")
         least, most = min(map(min, known.values())), max(map(max, known.values()))
