@@ -198,6 +198,7 @@ def run_training(command: Callable[[], None]) -> None:
     sys.path[:] = [*(place for place in sys.path if Path(place).resolve() != PROJECT / "scripts"), str(Path.cwd())]
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # by which a profiler that was asked for reports
     torch.backends.cudnn.deterministic = True  # so that the same command gives the same scores on a GPU too
     warnings.filterwarnings("ignore", module="lightning")  # advice on worker processes, and its own deprecations
     run_command(command, USER_ERRORS)

@@ -1,6 +1,8 @@
 """What is done at every step in less time must do what it stands for."""
 
 import copy
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from conftest import PROJECT
 from torch.utils.data import DataLoader
 
 from lab.callbacks.collapse import CollapseGuard
@@ -198,6 +201,16 @@ def test_pixels_are_scaled_once_more_by_what_a_checkpoint_was_trained_with() -> 
     torch.testing.assert_close(first, (torch.tensor(0.2) - data.mean).div(data.std).expand(2, 1, 4, 4))
     data.load_state_dict({**data.state_dict(), "mean": [0.0], "std": [1.0]})
     assert torch.equal(data.on_after_batch_transfer((images, torch.zeros(2)), 0)[0], images.float() * (1 / 255))
+
+
+@pytest.mark.slow
+def test_a_profiler_that_is_asked_for_reports(tmp_path: Path) -> None:
+    words = [sys.executable, str(PROJECT / "scripts" / "fit.py"), "--config", str(PROJECT / "configs" / "classifier.yaml")]
+    words += ["--data.num_images_per_class", "10", "--trainer.max_epochs", "1", "--callbacks.pictures", "false"]
+    words += ["--trainer.accelerator", "cpu", "--trainer.profiler", "simple", "--trainer.default_root_dir", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "run_training_epoch" in done.stderr
 
 
 def test_a_training_step_of_ones_own_still_gets_what_it_asks_for(tmp_path: Path) -> None:
