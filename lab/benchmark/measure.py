@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.benchmark.first_step import BEGUN, FILE
+from lab.plots.timings import time_words
 from lab.runs import PROJECT
 
 START_UP = "start_up"
@@ -68,7 +69,7 @@ def measure(cases: dict[str, list[str]], root: Path, num_rounds: int, seconds: f
                 taken = results[case][peer]
                 if not taken.reason:
                     _add(taken, _run(case, peer, root, seconds))
-                    say(f"{case} {peer}: {taken.reason or f'{taken.milliseconds[-1]:.3g} ms'}")
+                    say(f"{case} {peer}: {taken.reason or f'{time_words(taken.milliseconds[-1])} ms'}")
     return results
 
 

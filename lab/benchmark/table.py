@@ -83,21 +83,20 @@ def _entry(case: str, peer: str, taken: Taken, own: Taken) -> dict[str, Any]:
 
 def markdown(record: dict[str, Any]) -> str:
     """Return the table of a record as Markdown."""
-    lines = [
-        "# How fast",
-        "",
-        f"Written by `{record['command']}`. {record['rounds']} round{'' if record['rounds'] == 1 else 's'} by turns; "
-        "milliseconds a step, or a call: the median, and the least and the most of all rounds. Ratios are medians over rounds; "
-        f"where one is to be at most so much, it is judged from {FEWEST_ROUNDS} rounds on.",
-    ]
+    lines = ["# How fast", "", f"Written by `{record['command']}`."]
     if record["cases"]:
+        lines[-1] += (
+            f" {record['rounds']} round{'' if record['rounds'] == 1 else 's'} by turns; milliseconds a step, or a call: the "
+            "median, and the least and the most of all rounds. Ratios are medians over rounds; where one is to be at most so "
+            f"much, it is judged from {FEWEST_ROUNDS} rounds on."
+        )
         lines += ["", "| case | who | milliseconds | this codebase takes | peak memory |", "| --- | --- | --- | --- | --- |"]
     lines += [line for case in record["cases"] for line in _rows(case)]
     for axis, parts in record["scaling"].items():
         sizes = sorted({size for growth in parts for size in growth["microseconds"]})
         lines += [
             "",
-            f"Microseconds by {axis}:",
+            f"Microseconds by {axis}, the fastest of some calls (none where there can be no such batch, or no search):",
             "",
             f"| part | {' | '.join(f'{size:,}' for size in sizes)} | an epoch grows by the power |",
         ]
