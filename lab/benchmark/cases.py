@@ -42,7 +42,7 @@ class Case:
     batch_size: int
     network: Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
-    optimizer: "partial[Any]"
+    optimizer: partial[Any]
     options: dict[str, str] = field(default_factory=dict)
     num_steps: int | None = None
     targets: dict[str, float] = field(default_factory=dict)
