@@ -191,7 +191,9 @@ def test_ranks_are_those_of_all_distances_in_order_where_same_class_images_lose_
         others = (generator.integers(0, 30, num_others) + round(30 * shift)).astype(np.float32)
         line = sorted([(distance, 1) for distance in same] + [(distance, 0) for distance in others])
         expected = [rank for rank, (_, is_same) in enumerate(line, start=1) if is_same and rank <= num_same]
-        assert retrieval._first_ranks(same, others[others <= same[-1]]).tolist() == expected
+        first = same[same < others.min(initial=np.inf)]
+        ranks = retrieval._first_ranks(same[len(first) :], others[others <= same[-1]], len(first), num_same)
+        assert [*range(1, len(first) + 1), *ranks] == expected
 
 
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e30])

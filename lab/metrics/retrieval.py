@@ -56,7 +56,7 @@ def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = 
             for part, scores in zip(
                 parts, pool.map(partial(_scores, gallery, distances, int(rows[0]), depths), parts), strict=True
             ):
-                found[rows[0] + part] = scores
+                found[int(rows[0]) + part] = scores
     values = torch.from_numpy(found).to(device=labels.device, dtype=torch.float32)[torch.argsort(order)]
     return dict(zip(names, values.unbind(1), strict=True))
 
@@ -105,41 +105,43 @@ def _scores(
         own = slice(gallery.starts[first + row], gallery.ends[first + row])
         num_relevant = own.stop - own.start - 1
         if num_relevant:
-            same = np.sort(distances[row, own])[:-1]  # without the image itself
-            if not np.isfinite(same).all():  # nothing is found by an embedding that is no number
+            same, others = distances[row, own].copy(), distances[row]
+            if np.count_nonzero(np.isfinite(same)) < num_relevant:  # nothing is found by an embedding that is no number
                 scored[:] = 0.0
                 continue
-            distances[row, own] = np.inf
-            nearer = distances[row][distances[row] <= same[-1]]
-            ranks = _first_ranks(same, nearer)
-            precision = (np.arange(1, len(ranks) + 1) / ranks).sum() if len(nearer) else num_relevant
-            best = 1 + np.count_nonzero(nearer <= same[0])
-            scored[:] = [*(best <= depth for depth in depths), len(ranks) / num_relevant, precision / num_relevant]
+            others[own] = np.inf
+            late = np.sort(same[same >= np.fmin.reduce(others)])[:-1]  # without the image itself
+            num_first = num_relevant - len(late)  # are nearer than any of another class
+            nearer = others[others <= late[-1]] if len(late) else others[:0]
+            ranks = _first_ranks(late, nearer, num_first, num_relevant)
+            precision = num_first + (np.arange(num_first + 1, num_first + 1 + len(ranks)) / ranks).sum()
+            best = 1 if num_first else 1 + np.count_nonzero(nearer <= late[0])
+            found = num_first + len(ranks)
+            scored[:] = [*(best <= depth for depth in depths), found / num_relevant, precision / num_relevant]
     return scores
 
 
-def _first_ranks(same: npt.NDArray[Any], nearer: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the ranks, from 1, of those among the first R that are of the same class.
+def _first_ranks(same: npt.NDArray[Any], nearer: npt.NDArray[Any], num_first: int, num: int) -> npt.NDArray[np.int64]:
+    """Return the ranks, from 1, of those among the first ``num`` that are of the same class.
 
     Nothing is sorted but the few that count: to sort all distances takes ten times as long as to compute them.
 
     Args:
-        same: distances to the R images of the same class, in order.
+        same: distances to the images of the same class, in order, but for the ``num_first`` that come before all others.
         nearer: those to the others up to the last of these, in any order.
     """
-    num = len(same)
     # same[:low] have such a rank, and same[high:] have not.
-    low, high = 0, num
+    low, high = 0, len(same)
     while len(nearer) > num and low < high:
         middle = (low + high + 1) // 2
         before = nearer[nearer <= same[middle - 1]]
-        if middle + len(before) <= num:
+        if num_first + middle + len(before) <= num:
             low = middle
         else:
             high, nearer = middle - 1, before
     if len(nearer) > num:
         nearer = nearer[nearer <= same[high - 1]] if high else nearer[:0]
-    ranks = np.arange(1, high + 1) + np.sort(nearer).searchsorted(same[:high], side="right")
+    ranks = np.arange(num_first + 1, num_first + high + 1) + np.sort(nearer).searchsorted(same[:high], side="right")
     return ranks[: ranks.searchsorted(num, side="right")]
 
 
