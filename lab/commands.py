@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from lab import busy
 from lab.arguments import run_command
 from lab.callbacks import TERMINATED, CollapseGuard, Keeper
 from lab.cli import LabCLI
@@ -69,12 +70,15 @@ def test() -> None:
 
 
 def _fit() -> None:
-    run, milestones = go_on_with(), Milestones()
+    began, run, milestones = busy.now(), go_on_with(), Milestones()
     trusted = given("--trust")
     if trusted and run is None:
         raise ValueError("--trust is for --resume, and for test.py without --config: a config that you name may name any class")
     with put_back(run, unless=lambda: milestones.has_stepped):
-        _fit_in(LabCLI(run_folder=run, trusted=None if run is None else trusted), milestones)
+        cli = LabCLI(run_folder=run, trusted=None if run is None else trusted)
+        if cli.trainer.world_size == 1 and cli.trainer.strategy.root_device.type == "cpu":
+            busy.warn_if_busy(since=began)
+        _fit_in(cli, milestones)
 
 
 def _fit_in(cli: LabCLI, milestones: Milestones) -> None:

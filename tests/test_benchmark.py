@@ -132,17 +132,19 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
         return "out of | memory" if peer == "stock" else {"milliseconds": 2.0 if peer == "own" else 1.0, "mebibytes": 10.0}
 
     monkeypatch.setattr(measure_module, "_run", run)
-    results = measure({"p2": ["own", "bare", "stock"]}, tmp_path, 3, 1.0, say=lambda _: None)
+    said: list[str] = []
+    results = {"p2": measure("p2", ["own", "bare", "stock"], tmp_path, 3, 1.0, lambda *words: said.append(str(words)))}
+    assert said[:4] == ["(1, 'own', '2 ms')", "(1, 'bare', '1 ms')", "(1, 'stock', 'out of | memory')", "(2, 'bare', '1 ms')"]
     assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
     facts = {"command": "", "rounds": 3, "device": "a CPU", "python": "3", "versions": {"torch": "2"}, "commit": "abc"}
     facts |= {"uncommitted_changes": True, "absent": ["keras"]}
-    growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50.0})
+    growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50_000.0})
     record = record_of(results, {"images": [growth, Growth("search", "image", {10: 2.0})]}, facts)
     text = markdown(record)
     assert "| a bare loop, or the bare products | 1 (1 to 1) | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
     assert "failed: out of \\| memory" in text
     assert "a CPU, Python 3, torch 2; commit abc with changes. Not installed, so not timed: keras." in text
-    assert "| drawing, a step | 5 | 5 | 50 | 2.00 |" in text
+    assert "| drawing, a step | 5 | 5 | 50,000 | 5.00 |" in text
     assert "| search, an image | 2 |  |  |  |" in text
     own, bare, _ = record["cases"][0]["peers"]
     assert (own["own_takes"], bare["own_takes"], bare["reached"]) == (None, 2.0, False)
@@ -160,9 +162,9 @@ def test_every_part_is_timed_at_every_size_that_can_be(monkeypatch: pytest.Monke
     monkeypatch.setattr(scaling, "AXES", {"images": (200, 1_000), "classes": (10, 500)})
     monkeypatch.setattr(scaling, "NUM_IMAGES", 1_000)
     monkeypatch.setattr(scaling, "BATCH_SIZE", 40)
-    found = {
-        axis: {growth.part: growth.microseconds for growth in parts} for axis, parts in scaling.grow(lambda _: None).items()
-    }
+    said: list[str] = []
+    found = {axis: {growth.part: growth.microseconds for growth in parts} for axis, parts in scaling.grow(said.append).items()}
+    assert [line.partition(":")[0] for line in said[3:5]] == ["scaling, 1 of 2, classes 500", "scaling, 2 of 2, images 200"]
     assert list(found["images"]["gathering a batch"]) == [200, 1_000]
     assert list(found["images"]["drawing P x K batches"]) == [1_000]  # 200 images of 100 classes are too few
     assert list(found["classes"]["drawing P x K batches"]) == [10]
@@ -214,6 +216,8 @@ def test_a_time_is_said_with_three_digits_or_whole(milliseconds: float, words: s
 def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
     for wrong, complaint in (
         (["p9"], "there is no case 'p9'; did you mean p2? there are p2, s1"),
+        (["zzz"], "there is no case 'zzz'; there are p2, s1"),
+        (["p2", "-o", str(PROJECT / "README.md")], f"-o {PROJECT / 'README.md'} is a file: name a folder"),
         (["--rounds", "0"], "above 0"),
         (["--seconds", "-1"], "above 0"),
     ):
@@ -223,10 +227,47 @@ def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("Traceback:\n  File x\ntorch._inductor.exc.InductorError: no AVX2\n\nSet TORCHDYNAMO_VERBOSE=1 for more\n", "no AVX2"),
+        ("error: no such folder\n", "no such folder"),
+        ("Killed\n", "Killed"),
+        ("", ""),
+    ],
+)
+def test_a_contestant_that_failed_is_said_to_have_failed_by_the_line_that_names_the_error(written: str, reason: str) -> None:
+    assert measure_module._reason(written).endswith(reason)
+
+
+def test_what_was_measured_stays_where_a_later_case_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, script: Script, tmp_path: Path
+) -> None:
+    def run(case: str, *_: Any) -> dict[str, Any]:
+        if case == "s1":
+            raise KeyboardInterrupt
+        return {"milliseconds": 2.0}
+
+    monkeypatch.setattr(measure_module, "_run", run)
+    monkeypatch.setattr("lab.benchmark.data.make_data", lambda _: None)
+    done = script("benchmark.py", "p2", "s1", "--rounds", "2", "-o", "out")
+    assert done.returncode == 130
+    assert re.search(r"^takes some \d+ min; .* to .*out after each case\np2, 1 of 2, this codebase: 2 ms$", done.stdout, re.M)
+    assert "| a bare loop, or the bare products | 2 (2 to 2) |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_sizes_of_growth_are_written_in_full() -> None:
+    figure = plots.growth({"images": {"drawing": {1_000: 2.0, 1_000_000: 9_000_000.0}}})
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1,000", "1,000,000"]
+    assert not any("e+" in label.get_text() for label in axes.get_yticklabels())
+
+
 def test_a_contestant_that_failed_after_some_rounds_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     answers = iter([{"milliseconds": 2.0}, {"milliseconds": 1.0}, "killed", {"milliseconds": 2.0}])
     monkeypatch.setattr(measure_module, "_run", lambda *_: next(answers))
-    results = measure({"p2": ["own", "bare"]}, tmp_path, 2, 1.0, say=lambda _: None)
+    results = {"p2": measure("p2", ["own", "bare"], tmp_path, 2, 1.0, say=lambda *_: None)}
     facts = {"command": "", "rounds": 2, "device": "a CPU", "python": "3", "versions": {}, "commit": "abc"}
     text = markdown(record_of(results, {}, facts | {"uncommitted_changes": False, "absent": []}))
     assert "| 1 (1 to 1), then failed: killed | 2.00 times that" in text

@@ -25,7 +25,7 @@ def _fit(tmp_path: Path, callbacks: list[pl.Callback]) -> Siamese:
 
 
 def test_a_compiled_model_learns_the_same_and_its_checkpoint_is_like_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls: list[bool] = []
     compile_really = torch.compile
@@ -41,6 +41,7 @@ def test_a_compiled_model_learns_the_same_and_its_checkpoint_is_like_any_other(
 
     monkeypatch.setattr(torch, "compile", counting)
     plain, compiled = _fit(tmp_path / "plain", []), _fit(tmp_path / "compiled", [Compile("eager")])
+    assert "the first step compiles the encoder by eager" in capsys.readouterr().out
     assert calls == [True] * 8  # both encoders in two batches of two epochs, and not while validating
     torch.testing.assert_close(dict(compiled.state_dict()), dict(plain.state_dict()))
     assert not any("forward" in vars(part) for part in compiled.modules())

@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lab.runs import PROJECT, environment
 LIBRARIES = ("torch", "torchvision", "lightning", "pytorch-metric-learning", "keras", "jax", "tensorflow")
 OTHERS = ("pytorch-metric-learning", "keras")  # that are compared with where they are installed
 SCALING = "scaling"
+SECONDS_BESIDE, SCALING_MINUTES = 6, 2  # what a contestant takes beside what is timed of it, and the scaling, more or less
 
 
 def benchmark() -> None:
@@ -29,28 +31,38 @@ def _benchmark() -> None:
     from lab.benchmark.cases import CASES
     from lab.benchmark.contest import peers_of
     from lab.benchmark.data import make_data
-    from lab.benchmark.measure import START_UP, measure
+    from lab.benchmark.measure import START_UP, Results, measure
     from lab.benchmark.scaling import grow
     from lab.benchmark.scoring import SCORING
     from lab.benchmark.table import markdown, record_of, write
 
     every = {**{case: peers_of(case) for case in (*CASES, *SCORING)}, START_UP: ["own", "imports"]}
     if unknown := [name for name in asked.cases if name not in (*every, SCALING)]:
-        near = difflib.get_close_matches(unknown[0], [*every, SCALING], n=1, cutoff=0.0)[0]
-        raise ValueError(f"there is no case {unknown[0]!r}; did you mean {near}? there are {', '.join([*every, SCALING])}")
-    cases = {case: peers for case, peers in every.items() if not asked.cases or case in asked.cases}
+        near = difflib.get_close_matches(unknown[0], [*every, SCALING], n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"there is no case {unknown[0]!r}; {advice}there are {', '.join([*every, SCALING])}")
     folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"-o {folder} is a file: name a folder")
     folder.mkdir(parents=True, exist_ok=True)
+    cases = {case: peers for case, peers in every.items() if not asked.cases or case in asked.cases}
+    scales = not asked.cases or SCALING in asked.cases
+    facts = {"command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(), "rounds": asked.rounds, **_where()}
+    results: Results = {}
+    minutes = asked.rounds * (asked.seconds + SECONDS_BESIDE) * sum(map(len, cases.values())) / 60 + SCALING_MINUTES * scales
+    print(f"takes some {max(1, round(minutes))} min; what is measured goes to {folder} after each case", flush=True)
     with tempfile.TemporaryDirectory() as work:
         if cases:
             make_data(Path(work))
-        results = measure(cases, Path(work), asked.rounds, asked.seconds, _say)
-    scaling = grow(_say) if not asked.cases or SCALING in asked.cases else {}
-    facts = {"command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(), "rounds": asked.rounds, **_where()}
-    record = record_of(results, scaling, facts)
-    write(folder, record)
-    print(markdown(record))
-    print(f"{folder / 'README.md'}, results.json and the pictures beside it")
+        for case, peers in cases.items():
+            said = partial(_say, case, asked.rounds)
+            results[case] = measure(case, peers, Path(work), asked.rounds, asked.seconds, said)
+            record = record_of(results, {}, facts)
+            write(folder, record)
+    if scales:
+        record = record_of(results, grow(partial(print, flush=True)), facts)
+        write(folder, record)
+    print(f"\n{markdown(record)}\n{folder / 'README.md'}, results.json and the pictures beside it")
 
 
 def _where() -> dict[str, Any]:
@@ -70,8 +82,10 @@ def _where() -> dict[str, Any]:
     }
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
+def _say(case: str, num_rounds: int, number: int, peer: str, taken: str) -> None:
+    from lab.benchmark.table import ABOUT
+
+    print(f"{case}, {number} of {num_rounds}, {ABOUT[peer]}: {taken}", flush=True)
 
 
 def _version(name: str) -> str | None:

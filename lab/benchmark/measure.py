@@ -3,11 +3,12 @@
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,16 +61,24 @@ def ratio(one: Taken, other: Taken) -> float:
     return statistics.median(first / second for first, second in pairs) if one.milliseconds and other.milliseconds else math.nan
 
 
-def measure(cases: dict[str, list[str]], root: Path, num_rounds: int, seconds: float, say: Callable[[str], None]) -> Results:
-    """Time the peers of each case by turns; one that fails has no further round, and says why."""
-    results: Results = {case: {peer: Taken() for peer in peers} for case, peers in cases.items()}
-    for case, peers in cases.items():
-        for number in range(num_rounds):
-            for peer in peers if number % 2 == 0 else reversed(peers):
-                taken = results[case][peer]
-                if not taken.reason:
-                    _add(taken, _run(case, peer, root, seconds))
-                    say(f"{case} {peer}: {taken.reason or f'{time_words(taken.milliseconds[-1])} ms'}")
+def measure(
+    case: str, peers: Sequence[str], root: Path, num_rounds: int, seconds: float, say: Callable[[int, str, str], None]
+) -> dict[str, Taken]:
+    """Time the peers of a case by turns; one that fails has no further round, and says why.
+
+    Args:
+        case: its name; peers: those who take turns, ``own`` among them.
+        root: data for it, and a place for what they write.
+        num_rounds: how often each is timed; seconds: how long training is timed in a round.
+        say: is told the number of the round, who, and what it took.
+    """
+    results = {peer: Taken() for peer in peers}
+    for number in range(num_rounds):
+        for peer in peers if number % 2 == 0 else reversed(peers):
+            taken = results[peer]
+            if not taken.reason:
+                _add(taken, _run(case, peer, root, seconds))
+                say(number + 1, peer, taken.reason or f"{time_words(taken.milliseconds[-1])} ms")
     return results
 
 
@@ -97,5 +106,10 @@ def _run(case: str, peer: str, root: Path, seconds: float) -> dict[str, Any] | s
     if file.is_file():
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return found
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    return lines[-1]
+    return _reason(done.stderr) or f"exit code {done.returncode}"
+
+
+def _reason(text: str) -> str:
+    """Return the last line of a text that names an error, or the last of all."""
+    lines = text.strip().splitlines()
+    return next((line for line in reversed(lines) if re.match(r"[\w.]*(Error|Exception|error)\b", line)), (lines or [""])[-1])

@@ -119,7 +119,7 @@ def _rows(case: dict[str, Any]) -> Iterator[str]:
 
 
 def _growth_row(growth: dict[str, Any], sizes: list[int]) -> str:
-    taken = [f"{growth['microseconds'][size]:.3g}" if size in growth["microseconds"] else "" for size in sizes]
+    taken = [time_words(growth["microseconds"][size]) if size in growth["microseconds"] else "" for size in sizes]
     power = "" if growth["exponent"] is None else f"{growth['exponent']:.2f}"
     return f"| {growth['part']}, a{'n' * (growth['unit'] == 'image')} {growth['unit']} | {' | '.join(taken)} | {power} |"
 

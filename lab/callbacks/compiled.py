@@ -24,7 +24,9 @@ class Compile(Callback):
         self._compiled = Forwards({})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compile, which happens in the first step."""
+        """Compile, which happens in the first step, and takes long."""
+        if trainer.is_global_zero:
+            print(f"the first step compiles the encoder by {self.backend}, which may take a minute", flush=True)
         parts = encoders_of(pl_module)
         self._compiled = Forwards({part: torch.compile(part.forward, backend=self.backend) for part in parts})
         self._compiled.put_in()

@@ -85,7 +85,7 @@ def number_ticks(axis: Axis, places: Sequence[float], values: Sequence[str], **l
 
 def plain_numbers(axis: Axis) -> None:
     """Write the numbers of a logarithmic axis as numbers, not as powers of ten."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
     axis.set_minor_formatter(NullFormatter())
 
 

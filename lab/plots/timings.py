@@ -26,9 +26,9 @@ from lab.plots.style import (
 NARROW = 5  # the ratio of the longest to the shortest time up to which 1, 2 and 5 of each decade would be too few ticks
 
 
-def time_words(milliseconds: float) -> str:
-    """Return a time with three digits, or in whole milliseconds."""
-    return f"{milliseconds:,.0f}" if milliseconds >= 999.5 else f"{milliseconds:.3g}"
+def time_words(time: float) -> str:
+    """Return a number of milliseconds or microseconds with three digits, or a whole one."""
+    return f"{time:,.0f}" if time >= 999.5 else f"{time:.3g}"
 
 
 def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -81,6 +81,7 @@ def growth(axes: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
             lines[part] = panel.plot(sizes, [taken[size] for size in sizes], markersize=4, linewidth=1.3, **style)[0]
         panel.set_xscale("log")
         panel.set_yscale("log")
+        panel.set_xticks(sorted({size for taken in parts.values() for size in taken}))
         plain_numbers(panel.xaxis)
         plain_numbers(panel.yaxis)
     if lines:

@@ -149,7 +149,7 @@ def _draw_det(axes: Axes, false_match: Rates, false_non_match: Rates, points: Po
     ticks = [rate for rate in DET_TICKS if limits[0] <= deviates(rate) <= limits[1]]
     for axis in (axes.xaxis, axes.yaxis):
         number_ticks(axis, [float(deviates(rate)) for rate in ticks], [f"{100 * rate:g} %" for rate in ticks])
-    axes.tick_params("x", rotation=45 if len(ticks) > 6 else 0)
+    axes.tick_params("x", rotation=45 if len(ticks) > 5 else 0)
     axes.set_xlim(limits[0] - gap, limits[1] + gap)
     axes.set_ylim(limits[0] - gap, limits[1] + gap)
 
