@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "resume": {"models", "options", "run_list", "runs", "writing"},
     "options": set(),
     "device": set(),
+    "busy": set(),
     "overlooked": {"config_files"},
     "runs": {"writing"},
     "instantiation": set(),
@@ -119,7 +120,7 @@ MAY_IMPORT = {
         "trust",
         "writing",
     },
-    "commands": {"arguments", "callbacks", "cli", "device", "models", "options", "resume", "runs", "trust"},
+    "commands": {"arguments", "busy", "callbacks", "cli", "device", "models", "options", "resume", "runs", "trust"},
 }
 
 

@@ -137,12 +137,14 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
     assert said[:4] == ["(1, 'own', '2 ms')", "(1, 'bare', '1 ms')", "(1, 'stock', 'out of | memory')", "(2, 'bare', '1 ms')"]
     assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
     facts = {"command": "", "rounds": 3, "device": "a CPU", "python": "3", "versions": {"torch": "2"}, "commit": "abc"}
+    facts["missing"] = ["s1", "scaling"]
     facts |= {"uncommitted_changes": True, "absent": ["keras"]}
     growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50_000.0})
     record = record_of(results, {"images": [growth, Growth("search", "image", {10: 2.0})]}, facts)
     text = markdown(record)
     assert "| a bare loop, or the bare products | 1 (1 to 1) | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
     assert "failed: out of \\| memory" in text
+    assert "**Not complete: s1, scaling are still to be measured.**" in text
     assert "a CPU, Python 3, torch 2; commit abc with changes. Not installed, so not timed: keras." in text
     assert "| drawing, a step | 5 | 5 | 50,000 | 5.00 |" in text
     assert "| search, an image | 2 |  |  |  |" in text
@@ -164,7 +166,7 @@ def test_every_part_is_timed_at_every_size_that_can_be(monkeypatch: pytest.Monke
     monkeypatch.setattr(scaling, "BATCH_SIZE", 40)
     said: list[str] = []
     found = {axis: {growth.part: growth.microseconds for growth in parts} for axis, parts in scaling.grow(said.append).items()}
-    assert [line.partition(":")[0] for line in said[3:5]] == ["scaling, 1 of 2, classes 500", "scaling, 2 of 2, images 200"]
+    assert said[3:5] == ["scaling, 1 of 2, classes: 500", "scaling, 2 of 2, images: 200"]
     assert list(found["images"]["gathering a batch"]) == [200, 1_000]
     assert list(found["images"]["drawing P x K batches"]) == [1_000]  # 200 images of 100 classes are too few
     assert list(found["classes"]["drawing P x K batches"]) == [10]
@@ -208,9 +210,9 @@ def test_timings_have_a_panel_a_case_and_a_row_for_each_that_has_a_time() -> Non
     assert "nobody has a time" in [text.get_text() for text in second.texts]
 
 
-@pytest.mark.parametrize(("milliseconds", "words"), [(0.58712, "0.587"), (43.21, "43.2"), (999.4, "999"), (10_900.2, "10,900")])
-def test_a_time_is_said_with_three_digits_or_whole(milliseconds: float, words: str) -> None:
-    assert time_words(milliseconds) == words
+@pytest.mark.parametrize(("duration", "words"), [(0.58712, "0.587"), (43.21, "43.2"), (999.4, "999"), (10_900.2, "10,900")])
+def test_a_time_is_said_with_three_digits_or_whole(duration: float, words: str) -> None:
+    assert time_words(duration) == words
 
 
 def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
@@ -228,16 +230,34 @@ def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "reason"),
+    ("code", "written", "reason"),
     [
-        ("Traceback:\n  File x\ntorch._inductor.exc.InductorError: no AVX2\n\nSet TORCHDYNAMO_VERBOSE=1 for more\n", "no AVX2"),
-        ("error: no such folder\n", "no such folder"),
-        ("Killed\n", "Killed"),
-        ("", ""),
+        (1, "Traceback:\n  File x\ntorch.exc.InductorError: no AVX2\n\nSet X=1 for more\n", "torch.exc.InductorError: no AVX2"),
+        (2, "error: no such folder\n", "error: no such folder"),
+        (1, "first\nlast\n", "last"),
+        (3, "", "exit code 3"),
+        (-9, "SomeError: that was handled\n", "ended by SIGKILL"),
     ],
 )
-def test_a_contestant_that_failed_is_said_to_have_failed_by_the_line_that_names_the_error(written: str, reason: str) -> None:
-    assert measure_module._reason(written).endswith(reason)
+def test_a_contestant_that_failed_is_said_to_have_failed_by_what_ended_it(code: int, written: str, reason: str) -> None:
+    assert measure_module._reason(code, written) == reason
+
+
+def test_a_contestant_does_not_inherit_what_lightning_has_set_for_this_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[dict[str, str]] = []
+
+    def run(words: list[str], env: dict[str, str], **_: Any) -> SimpleNamespace:
+        given.append(env)
+        return SimpleNamespace(returncode=1, stderr="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    measure("s1", ["bare"], tmp_path, 1, 1.0, say=lambda *_: None)
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in given[0]
+    assert given[0]["OMP_NUM_THREADS"] == "2"
 
 
 def test_what_was_measured_stays_where_a_later_case_is_interrupted(
@@ -250,10 +270,15 @@ def test_what_was_measured_stays_where_a_later_case_is_interrupted(
 
     monkeypatch.setattr(measure_module, "_run", run)
     monkeypatch.setattr("lab.benchmark.data.make_data", lambda _: None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scaling.png").write_bytes(b"of an earlier run")
     done = script("benchmark.py", "p2", "s1", "--rounds", "2", "-o", "out")
     assert done.returncode == 130
     assert re.search(r"^takes some \d+ min; .* to .*out after each case\np2, 1 of 2, this codebase: 2 ms$", done.stdout, re.M)
-    assert "| a bare loop, or the bare products | 2 (2 to 2) |" in (tmp_path / "out" / "README.md").read_text()
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "| a bare loop, or the bare products | 2 (2 to 2) |" in text
+    assert "Not complete: s1 is still to be measured." in text
+    assert not (tmp_path / "out" / "scaling.png").exists()
 
 
 def test_the_sizes_of_growth_are_written_in_full() -> None:
@@ -268,7 +293,7 @@ def test_a_contestant_that_failed_after_some_rounds_says_so(monkeypatch: pytest.
     answers = iter([{"milliseconds": 2.0}, {"milliseconds": 1.0}, "killed", {"milliseconds": 2.0}])
     monkeypatch.setattr(measure_module, "_run", lambda *_: next(answers))
     results = {"p2": measure("p2", ["own", "bare"], tmp_path, 2, 1.0, say=lambda *_: None)}
-    facts = {"command": "", "rounds": 2, "device": "a CPU", "python": "3", "versions": {}, "commit": "abc"}
+    facts = {"command": "", "rounds": 2, "device": "a CPU", "python": "3", "versions": {}, "commit": "abc", "missing": []}
     text = markdown(record_of(results, {}, facts | {"uncommitted_changes": False, "absent": []}))
     assert "| 1 (1 to 1), then failed: killed | 2.00 times that" in text
 

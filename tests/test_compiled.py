@@ -11,6 +11,7 @@ from lab.models import Classifier, Siamese, load
 from lab.nets import MLP, ConvNet
 
 SHAPE = (1, 12, 12)
+WAITS = "the first step waits for inductor to compile, which may take a minute\n"
 
 
 def _fit(tmp_path: Path, callbacks: list[pl.Callback]) -> Siamese:
@@ -25,7 +26,7 @@ def _fit(tmp_path: Path, callbacks: list[pl.Callback]) -> Siamese:
 
 
 def test_a_compiled_model_learns_the_same_and_its_checkpoint_is_like_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[bool] = []
     compile_really = torch.compile
@@ -41,7 +42,6 @@ def test_a_compiled_model_learns_the_same_and_its_checkpoint_is_like_any_other(
 
     monkeypatch.setattr(torch, "compile", counting)
     plain, compiled = _fit(tmp_path / "plain", []), _fit(tmp_path / "compiled", [Compile("eager")])
-    assert "the first step compiles the encoder by eager" in capsys.readouterr().out
     assert calls == [True] * 8  # both encoders in two batches of two epochs, and not while validating
     torch.testing.assert_close(dict(compiled.state_dict()), dict(plain.state_dict()))
     assert not any("forward" in vars(part) for part in compiled.modules())
@@ -70,3 +70,13 @@ def test_a_backend_that_is_not_there_is_refused() -> None:
         ValueError, match=r"callbacks.compile: torch.compile has no backend 'inductr' here; did you mean 'inductor'"
     ):
         Compile("inductr")
+
+
+@pytest.mark.parametrize(("backend", "words"), [("inductor", WAITS), ("eager", "")])
+def test_a_run_says_that_it_waits_for_a_compiler(backend: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model, trainer = Classifier(MLP(SHAPE, (16,), 8), 3), pl.Trainer(accelerator="cpu", logger=False)
+    capsys.readouterr()
+    callback = Compile(backend)
+    callback.on_train_start(trainer, model)
+    callback.on_train_end(trainer, model)
+    assert capsys.readouterr().out == words

@@ -196,6 +196,11 @@ def test_ranks_are_those_of_all_distances_in_order_where_same_class_images_lose_
         assert [*range(1, len(first) + 1), *ranks] == expected
 
 
+def test_everything_is_found_where_there_is_no_other_class() -> None:
+    embeddings = torch.randint(0, 3, (9, 2), generator=torch.Generator().manual_seed(0)).float()
+    assert all((found == 1).all() for found in search_values(embeddings, torch.zeros(9, dtype=torch.int64)).values())
+
+
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 1e30])
 def test_nothing_is_found_by_embeddings_that_are_no_numbers(wrong: float) -> None:
     embeddings, labels = torch.full((12, 4), wrong), torch.arange(12) % 3

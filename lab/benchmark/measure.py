@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -99,17 +100,21 @@ def _run(case: str, peer: str, root: Path, seconds: float) -> dict[str, Any] | s
     if case == START_UP:
         own = [*FIRST_STEP, "--trainer.default_root_dir", str(root / "own")]
         words = own if peer == "own" else ["-c", IMPORTS]
-    environment = {**os.environ, BEGUN: repr(time.time()), FILE: str(file)}
+    # Importing Lightning has set this here, by which the optimizers of a bare loop too would look for a driver at each step.
+    as_before = {name: value for name, value in os.environ.items() if name != "PYTORCH_NVML_BASED_CUDA_CHECK"}
+    environment = {**as_before, BEGUN: repr(time.time()), FILE: str(file)}
     done = subprocess.run(
         [sys.executable, *words], cwd=PROJECT, env=environment, capture_output=True, text=True, errors="replace"
     )
     if file.is_file():
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return found
-    return _reason(done.stderr) or f"exit code {done.returncode}"
+    return _reason(done.returncode, done.stderr)
 
 
-def _reason(text: str) -> str:
-    """Return the last line of a text that names an error, or the last of all."""
-    lines = text.strip().splitlines()
-    return next((line for line in reversed(lines) if re.match(r"[\w.]*(Error|Exception|error)\b", line)), (lines or [""])[-1])
+def _reason(code: int, text: str) -> str:
+    """Return why a process has failed: the signal that ended it, or what it wrote last that names an error, or last of all."""
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    lines = text.strip().splitlines() or [f"exit code {code}"]
+    return next((line for line in reversed(lines) if re.match(r"[\w.]*(Error|Exception|error)\b", line)), lines[-1])

@@ -13,7 +13,6 @@ from lab.data.pair_batches import PairBatches
 from lab.losses.distances import pairwise_distances
 from lab.losses.tuples import balanced_pairs, batch_hard_triplets
 from lab.metrics.retrieval import search_values
-from lab.plots.timings import time_words
 
 NUM_IMAGES, NUM_CLASSES, BATCH_SIZE = 100_000, 100, 128  # where another one is varied
 AXES = {
@@ -22,8 +21,8 @@ AXES = {
     "batch size": (32, 128, 512, 2_048),
 }
 NUMBER_GROWS = {"images": 1, "classes": 0, "batch size": -1}  # by which power that of steps does
-SAMPLES_PER_CLASS, SIZE = 4, 64
-NUM_PASSES, REPEATS = 2, 3  # over all sizes, of which a busy moment of the machine disturbs one
+SAMPLES_PER_CLASS, SIZE, REPEATS = 4, 64, 3
+NUM_PASSES = 2  # over all sizes, of which a busy moment of the machine disturbs one
 MAX_SEARCHED = 20_000  # images that the search is timed on, which each other one is compared with
 
 
@@ -47,13 +46,10 @@ def grow(say: Callable[[str], None]) -> dict[str, list[Growth]]:
     for number in range(1, NUM_PASSES + 1):
         for axis, size in ((axis, size) for axis, sizes in AXES.items() for size in sizes):
             chosen = {"images": NUM_IMAGES, "classes": NUM_CLASSES, "batch size": BATCH_SIZE, axis: size}
-            taken = list(_parts(chosen["images"], chosen["classes"], chosen["batch size"]))
-            for part, unit, microseconds in taken:
+            for part, unit, microseconds in _parts(chosen["images"], chosen["classes"], chosen["batch size"]):
                 so_far = found[axis].setdefault(part, Growth(part, unit)).microseconds
                 so_far[size] = min(microseconds, so_far.get(size, math.inf))
-            part, unit, microseconds = max(taken, key=lambda one: one[2])
-            slowest = f"{part}, {time_words(microseconds)} us a{'n' * (unit == 'image')} {unit}"
-            say(f"scaling, {number} of {NUM_PASSES}, {axis} {size:,}: the slowest is {slowest}")
+            say(f"scaling, {number} of {NUM_PASSES}, {axis}: {size:,}")
     return {axis: list(parts.values()) for axis, parts in found.items()}
 
 

@@ -32,6 +32,7 @@ ABOUT = {
     "memory_given_back": "freed memory given back to the system",
     "imports": "importing torch, torchvision and lightning",
 }
+PICTURES = ("timings", "scaling")
 FEWEST_ROUNDS = 3  # to judge by
 START_UP_TARGETS = {"imports": 1.5}
 
@@ -90,6 +91,9 @@ def markdown(record: dict[str, Any]) -> str:
             "median, and the least and the most of all rounds. Ratios are medians over rounds; where one is to be at most so "
             f"much, it is judged from {FEWEST_ROUNDS} rounds on."
         )
+    if missing := record["missing"]:
+        lines += ["", f"**Not complete: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} still to be measured.**"]
+    if record["cases"]:
         lines += ["", "| case | who | milliseconds | this codebase takes | peak memory |", "| --- | --- | --- | --- | --- |"]
     lines += [line for case in record["cases"] for line in _rows(case)]
     for axis, parts in record["scaling"].items():
@@ -134,7 +138,7 @@ def _milliseconds(entry: dict[str, Any]) -> str:
 
 
 def write(folder: Path, record: dict[str, Any]) -> None:
-    """Write record, table and picture."""
+    """Write record, table and pictures; those of an earlier run, of what is not in the record, are removed."""
     write_json(folder / "results.json", record)
     timings = {case["name"]: {entry["about"]: entry["milliseconds"] for entry in case["peers"]} for case in record["cases"]}
     with whole_file(folder / "README.md") as unfinished:
@@ -142,6 +146,9 @@ def write(folder: Path, record: dict[str, Any]) -> None:
     grown = {axis: {one["part"]: one["microseconds"] for one in parts} for axis, parts in record["scaling"].items()}
     pictures = {"timings": plots.timings(timings)} if timings else {}
     pictures |= {"scaling": plots.growth(grown)} if grown else {}
-    for name, figure in pictures.items():
+    for name in PICTURES:
+        if name not in pictures:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+            continue
         with whole_file(folder / f"{name}.png") as unfinished:
-            unfinished.write_bytes(plots.png_bytes(figure))
+            unfinished.write_bytes(plots.png_bytes(pictures[name]))

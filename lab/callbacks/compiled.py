@@ -25,8 +25,8 @@ class Compile(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compile, which happens in the first step, and takes long."""
-        if trainer.is_global_zero:
-            print(f"the first step compiles the encoder by {self.backend}, which may take a minute", flush=True)
+        if trainer.is_global_zero and self.backend == "inductor":
+            print("the first step waits for inductor to compile, which may take a minute", flush=True)
         parts = encoders_of(pl_module)
         self._compiled = Forwards({part: torch.compile(part.forward, backend=self.backend) for part in parts})
         self._compiled.put_in()

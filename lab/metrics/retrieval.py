@@ -122,13 +122,14 @@ def _scores(
 
 
 def _first_ranks(same: npt.NDArray[Any], nearer: npt.NDArray[Any], num_first: int, num: int) -> npt.NDArray[np.int64]:
-    """Return the ranks, from 1, of those among the first ``num`` that are of the same class.
+    """Return the ranks among all, from 1, of those of ``same`` that are among the first ``num``.
 
     Nothing is sorted but the few that count: to sort all distances takes ten times as long as to compute them.
 
     Args:
         same: distances to the images of the same class, in order, but for the ``num_first`` that come before all others.
-        nearer: those to the others up to the last of these, in any order.
+        nearer: distances to the others up to the last of these, in any order.
+        num_first: how many of the class are not in ``same``; num: how many of it there are.
     """
     # same[:low] have such a rank, and same[high:] have not.
     low, high = 0, len(same)

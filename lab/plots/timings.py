@@ -26,9 +26,9 @@ from lab.plots.style import (
 NARROW = 5  # the ratio of the longest to the shortest time up to which 1, 2 and 5 of each decade would be too few ticks
 
 
-def time_words(time: float) -> str:
+def time_words(duration: float) -> str:
     """Return a number of milliseconds or microseconds with three digits, or a whole one."""
-    return f"{time:,.0f}" if time >= 999.5 else f"{time:.3g}"
+    return f"{duration:,.0f}" if duration >= 999.5 else f"{duration:.3g}"
 
 
 def timings(cases: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
