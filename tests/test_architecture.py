@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "benchmark": {
         "benchmark",
         "arguments",
+        "busy",
         "commands",
         "data",
         "device",

@@ -1,4 +1,5 @@
 import importlib
+import itertools
 import json
 import math
 import re
@@ -14,7 +15,7 @@ import torchvision
 from conftest import PROJECT, Script
 from lightning.pytorch import LightningModule
 
-from lab import plots
+from lab import busy, plots
 from lab.benchmark import measure as measure_module
 from lab.benchmark import own as own_module
 from lab.benchmark import scaling
@@ -27,6 +28,7 @@ from lab.benchmark.measure import Taken, measure, ratio
 from lab.benchmark.scaling import Growth, exponent
 from lab.benchmark.scoring import SCORING
 from lab.benchmark.table import ABOUT, markdown, record_of
+from lab.busy import Moment
 from lab.data import MNIST
 from lab.losses import ContrastiveLoss, TripletLoss
 from lab.losses.distances import pair_distances
@@ -133,17 +135,20 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
 
     monkeypatch.setattr(measure_module, "_run", run)
     said: list[str] = []
-    results = {"p2": measure("p2", ["own", "bare", "stock"], tmp_path, 3, 1.0, lambda *words: said.append(str(words)))}
+    results = {"p2": {"own": Taken(), "bare": Taken(), "stock": Taken()}}
+    measure("p2", results["p2"], tmp_path, 3, 1.0, lambda *words: said.append(str(words)))
     assert said[:4] == ["(1, 'own', '2 ms')", "(1, 'bare', '1 ms')", "(1, 'stock', 'out of | memory')", "(2, 'bare', '1 ms')"]
     assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
     facts = {"command": "", "rounds": 3, "device": "a CPU", "python": "3", "versions": {"torch": "2"}, "commit": "abc"}
-    facts["missing"] = ["s1", "scaling"]
+    facts |= {"missing": ["s1", "scaling"], "disturbed": ["p2"]}
     facts |= {"uncommitted_changes": True, "absent": ["keras"]}
     growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50_000.0})
     record = record_of(results, {"images": [growth, Growth("search", "image", {10: 2.0})]}, facts)
     text = markdown(record)
     assert "| a bare loop, or the bare products | 1 (1 to 1) | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
+    assert "| Lightning, torchvision's data, DataLoader | failed: out of \\| memory | at most 0.2 |" in text
     assert "failed: out of \\| memory" in text
+    assert "**Not to be relied on: other programs used the processor when these began: p2.**" in text
     assert "**Not complete: s1, scaling are still to be measured.**" in text
     assert "a CPU, Python 3, torch 2; commit abc with changes. Not installed, so not timed: keras." in text
     assert "| drawing, a step | 5 | 5 | 50,000 | 5.00 |" in text
@@ -255,30 +260,50 @@ def test_a_contestant_does_not_inherit_what_lightning_has_set_for_this_process(
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    measure("s1", ["bare"], tmp_path, 1, 1.0, say=lambda *_: None)
+    measure("s1", {"bare": Taken()}, tmp_path, 1, 1.0, say=lambda *_: None)
     assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in given[0]
     assert given[0]["OMP_NUM_THREADS"] == "2"
 
 
-def test_what_was_measured_stays_where_a_later_case_is_interrupted(
-    monkeypatch: pytest.MonkeyPatch, script: Script, tmp_path: Path
+@pytest.mark.parametrize(("stopped_by", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_what_was_measured_stays_where_a_benchmark_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, script: Script, tmp_path: Path, stopped_by: BaseException, code: int
 ) -> None:
-    def run(case: str, *_: Any) -> dict[str, Any]:
-        if case == "s1":
-            raise KeyboardInterrupt
+    def run(case: str, peer: str, *_: Any) -> dict[str, Any]:
+        if (case, peer) == ("p2", "lightning"):
+            raise stopped_by
         return {"milliseconds": 2.0}
 
     monkeypatch.setattr(measure_module, "_run", run)
     monkeypatch.setattr("lab.benchmark.data.make_data", lambda _: None)
+    seconds = itertools.count(100.0)
+    monkeypatch.setattr(busy, "now", lambda: Moment(next(seconds), 7.0, 3.0, 2))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("results.json", "scaling.png"):
+        (out / name).write_text("of an earlier run")
+    done = script("benchmark.py", "s1", "p2", "--rounds", "2", "-o", "out")
+    assert done.returncode == code
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"takes some \d+ min on an idle machine; .*out", lines[0])
+    assert lines[1].startswith("WARNING: s1 is not to be relied on: other programs use the processor, 0.0 cores are free")
+    assert lines[2] == "s1, 1 of 2, this codebase: 2 ms"
+    assert lines[-1] == f"interrupted; what was measured is in {out}"
+    text = (out / "README.md").read_text()
+    assert text.count("| a bare loop, or the bare products | 2 (2 to 2) |") == 2
+    assert "Not complete: p2 is still to be measured." in text
+    assert "when these began: s1, p2." in text
+    assert not (out / "scaling.png").exists()
+
+
+def test_a_benchmark_writes_over_nothing_but_a_benchmark(script: Script, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "scaling.png").write_bytes(b"of an earlier run")
-    done = script("benchmark.py", "p2", "s1", "--rounds", "2", "-o", "out")
-    assert done.returncode == 130
-    assert re.search(r"^takes some \d+ min; .* to .*out after each case\np2, 1 of 2, this codebase: 2 ms$", done.stdout, re.M)
-    text = (tmp_path / "out" / "README.md").read_text()
-    assert "| a bare loop, or the bare products | 2 (2 to 2) |" in text
-    assert "Not complete: s1 is still to be measured." in text
-    assert not (tmp_path / "out" / "scaling.png").exists()
+    (tmp_path / "out" / "README.md").write_text("my notes")
+    done = script("benchmark.py", "p2", "-o", "out")
+    assert done.returncode == 2
+    assert "out holds other files, which would be written over: name a new folder" in done.stderr
+    assert (tmp_path / "out" / "README.md").read_text() == "my notes"
 
 
 def test_the_sizes_of_growth_are_written_in_full() -> None:
@@ -292,8 +317,10 @@ def test_the_sizes_of_growth_are_written_in_full() -> None:
 def test_a_contestant_that_failed_after_some_rounds_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     answers = iter([{"milliseconds": 2.0}, {"milliseconds": 1.0}, "killed", {"milliseconds": 2.0}])
     monkeypatch.setattr(measure_module, "_run", lambda *_: next(answers))
-    results = {"p2": measure("p2", ["own", "bare"], tmp_path, 2, 1.0, say=lambda *_: None)}
+    results = {"p2": {"own": Taken(), "bare": Taken()}}
+    measure("p2", results["p2"], tmp_path, 2, 1.0, say=lambda *_: None)
     facts = {"command": "", "rounds": 2, "device": "a CPU", "python": "3", "versions": {}, "commit": "abc", "missing": []}
+    facts["disturbed"] = []
     text = markdown(record_of(results, {}, facts | {"uncommitted_changes": False, "absent": []}))
     assert "| 1 (1 to 1), then failed: killed | 2.00 times that" in text
 

@@ -6,12 +6,15 @@ import importlib.metadata
 import math
 import platform
 import shlex
+import signal
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lab import busy
 from lab.arguments import Arguments, positive, run_command
 from lab.runs import PROJECT, environment
 
@@ -31,11 +34,9 @@ def _benchmark() -> None:
     asked = _parser().parse_args()
     from lab.benchmark.cases import CASES
     from lab.benchmark.contest import peers_of
-    from lab.benchmark.data import make_data
-    from lab.benchmark.measure import START_UP, measure
-    from lab.benchmark.scaling import grow
+    from lab.benchmark.measure import START_UP
     from lab.benchmark.scoring import SCORING
-    from lab.benchmark.table import markdown, record_of, write
+    from lab.benchmark.table import markdown
 
     every = {**{case: peers_of(case) for case in (*CASES, *SCORING)}, START_UP: ["own", "imports"]}
     if unknown := [name for name in asked.cases if name not in (*every, SCALING)]:
@@ -43,28 +44,74 @@ def _benchmark() -> None:
         advice = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"there is no case {unknown[0]!r}; {advice}there are {', '.join([*every, SCALING])}")
     folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"-o {folder} is a file: name a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    cases = {case: peers for case, peers in every.items() if not asked.cases or case in asked.cases}
+    _make(folder)
+    cases = {case: every[case] for case in asked.cases or every if case in every}
     scales = not asked.cases or SCALING in asked.cases
     facts = {"command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(), "rounds": asked.rounds, **_where()}
     taken = sum(len(peers) * (asked.seconds + SECONDS_BESIDE.get(case, 8)) for case, peers in cases.items())
     minutes = max(1, round((asked.rounds * taken + SCALING_SECONDS * scales) / 60))
-    print(f"takes some {minutes} min; what is measured goes to {folder} after each case", flush=True)
-    missing, results = [*cases, *[SCALING] * scales], {}
+    print(f"takes some {minutes} min on an idle machine; what is measured goes to {folder}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was made for it is removed
+    try:
+        record = _measured(cases, scales, asked, folder, facts)
+    except (KeyboardInterrupt, SystemExit):
+        print(f"interrupted; what was measured is in {folder}", flush=True)
+        raise
+    print(f"\n{markdown(record)}\n{folder / 'README.md'}, results.json and the pictures beside it")
+
+
+def _measured(
+    cases: dict[str, list[str]], scales: bool, asked: argparse.Namespace, folder: Path, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Time the contestants of each case, and the scaling; write what there is after each, and return the record of all."""
+    from lab.benchmark.data import make_data
+    from lab.benchmark.measure import Results, Taken, measure
+    from lab.benchmark.scaling import Growth, grow
+    from lab.benchmark.table import ABOUT, record_of, write
+
+    missing, disturbed = [*cases, *[SCALING] * scales], list[str]()
+    facts, results = facts | {"missing": missing, "disturbed": disturbed}, Results()
+    scaling: dict[str, list[Growth]] = {}
+
+    def say(case: str, number: int, peer: str, taken: str) -> None:
+        print(f"{case}, {number} of {asked.rounds}, {ABOUT[peer]}: {taken}", flush=True)
+        write(folder, record_of(results, scaling, facts))
+
     with tempfile.TemporaryDirectory() as work:
         if cases:
             make_data(Path(work))
         for case, peers in cases.items():
-            results[case] = measure(case, peers, Path(work), asked.rounds, asked.seconds, partial(_say, case, asked.rounds))
+            disturbed += [case] * _is_disturbed(case)
+            results[case] = {peer: Taken() for peer in peers}
+            measure(case, results[case], Path(work), asked.rounds, asked.seconds, partial(say, case))
             missing.remove(case)
-            record = record_of(results, {}, facts | {"missing": missing})
-            write(folder, record)
     if scales:
-        record = record_of(results, grow(partial(print, flush=True)), facts | {"missing": []})
-        write(folder, record)
-    print(f"\n{markdown(record)}\n{folder / 'README.md'}, results.json and the pictures beside it")
+        disturbed += [SCALING] * _is_disturbed(SCALING)
+        scaling = grow(partial(print, flush=True))
+        missing.remove(SCALING)
+    record = record_of(results, scaling, facts)
+    write(folder, record)
+    return record
+
+
+def _make(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"-o {folder} is a file: name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "results.json").is_file():
+        raise ValueError(f"-o {folder} holds other files, which would be written over: name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_disturbed(case: str) -> bool:
+    """Return whether other programs use the processor just now, and say so."""
+    import torch
+
+    since = busy.now()
+    time.sleep(0.5)
+    words = busy.warning(since, busy.now(), torch.get_num_threads())
+    if words:
+        print(f"WARNING: {case} is not to be relied on: {words.partition(':')[0]}", flush=True)
+    return bool(words)
 
 
 def _where() -> dict[str, Any]:
@@ -82,12 +129,6 @@ def _where() -> dict[str, Any]:
         "uncommitted_changes": bool(own.get("uncommitted_changes")),
         "absent": [name for name in OTHERS if found[name] is None],
     }
-
-
-def _say(case: str, num_rounds: int, number: int, peer: str, taken: str) -> None:
-    from lab.benchmark.table import ABOUT
-
-    print(f"{case}, {number} of {num_rounds}, {ABOUT[peer]}: {taken}", flush=True)
 
 
 def _version(name: str) -> str | None:

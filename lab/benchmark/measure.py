@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,24 +63,22 @@ def ratio(one: Taken, other: Taken) -> float:
 
 
 def measure(
-    case: str, peers: Sequence[str], root: Path, num_rounds: int, seconds: float, say: Callable[[int, str, str], None]
-) -> dict[str, Taken]:
+    case: str, results: dict[str, Taken], root: Path, num_rounds: int, seconds: float, say: Callable[[int, str, str], None]
+) -> None:
     """Time the peers of a case by turns; one that fails has no further round, and says why.
 
     Args:
-        case: its name; peers: those who take turns, ``own`` among them.
+        case: its name; results: what those who take turns, ``own`` among them, took, which is added to.
         root: data for it, and a place for what they write.
         num_rounds: how often each is timed; seconds: how long training is timed in a round.
         say: is told the number of the round, who, and what it took.
     """
-    results = {peer: Taken() for peer in peers}
     for number in range(num_rounds):
-        for peer in peers if number % 2 == 0 else reversed(peers):
+        for peer in results if number % 2 == 0 else reversed(results):
             taken = results[peer]
             if not taken.reason:
                 _add(taken, _run(case, peer, root, seconds))
                 say(number + 1, peer, taken.reason or f"{time_words(taken.milliseconds[-1])} ms")
-    return results
 
 
 def _add(taken: Taken, found: dict[str, Any] | str) -> None:

@@ -93,6 +93,9 @@ def markdown(record: dict[str, Any]) -> str:
         )
     if missing := record["missing"]:
         lines += ["", f"**Not complete: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} still to be measured.**"]
+    if record["disturbed"]:
+        which = ", ".join(record["disturbed"])
+        lines += ["", f"**Not to be relied on: other programs used the processor when these began: {which}.**"]
     if record["cases"]:
         lines += ["", "| case | who | milliseconds | this codebase takes | peak memory |", "| --- | --- | --- | --- | --- |"]
     lines += [line for case in record["cases"] for line in _rows(case)]
@@ -100,9 +103,10 @@ def markdown(record: dict[str, Any]) -> str:
         sizes = sorted({size for growth in parts for size in growth["microseconds"]})
         lines += [
             "",
-            f"Microseconds by {axis}, the fastest of some calls (none where there can be no such batch, or no search):",
+            f"Microseconds by {axis}, the fastest of some calls, empty where there is no such batch; and by which power of "
+            f"{axis} the cost of a whole epoch grows between the two largest:",
             "",
-            f"| part | {' | '.join(f'{size:,}' for size in sizes)} | an epoch grows by the power |",
+            f"| part | {' | '.join(f'{size:,}' for size in sizes)} | an epoch |",
         ]
         lines += [f"|{' --- |' * (len(sizes) + 2)}", *(_growth_row(growth, sizes) for growth in parts)]
     where = f"{record['device']}, Python {record['python']}, " + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
@@ -114,12 +118,12 @@ def markdown(record: dict[str, Any]) -> str:
 def _rows(case: dict[str, Any]) -> Iterator[str]:
     for number, entry in enumerate(case["peers"]):
         name = f"**{case['name']}** {case['about']}" * (number == 0)
-        times = "" if entry["own_takes"] is None else f"{entry['own_takes']:.2f} times that"
+        times = [] if entry["own_takes"] is None else [f"{entry['own_takes']:.2f} times that"]
         if entry["target"] is not None:
             verdict = {None: "", True: ": reached", False: ": missed"}[entry["reached"]]
-            times += f"; at most {entry['target']:g}{verdict}"
+            times.append(f"at most {entry['target']:g}{verdict}")
         memory = "" if entry["mebibytes"] is None else f"{entry['mebibytes']:,.0f} MiB"
-        yield f"| {name} | {entry['about']} | {_milliseconds(entry)} | {times} | {memory} |"
+        yield f"| {name} | {entry['about']} | {_milliseconds(entry)} | {'; '.join(times)} | {memory} |"
 
 
 def _growth_row(growth: dict[str, Any], sizes: list[int]) -> str:
