@@ -21,7 +21,8 @@ AXES = {
     "batch size": (32, 128, 512, 2_048),
 }
 NUMBER_GROWS = {"images": 1, "classes": 0, "batch size": -1}  # by which power that of steps does
-SAMPLES_PER_CLASS, SIZE, REPEATS = 4, 64, 3
+SAMPLES_PER_CLASS, SIZE = 4, 64
+REPEATS, SHORTEST = 3, 0.05  # calls, and seconds of calls, the fastest of which counts
 NUM_PASSES = 2  # over all sizes, of which a busy moment of the machine disturbs one
 MAX_SEARCHED = 20_000  # images that the search is timed on, which each other one is compared with
 
@@ -91,11 +92,12 @@ def _a_step(make: Callable[[], Batches]) -> float:
 
 def _fastest(call: Callable[[], object]) -> float:
     """Return the microseconds of the fastest of some calls, which the machine has disturbed least."""
-    taken = []
-    for _ in range(REPEATS):
+    taken, total = list[float](), 0.0
+    while len(taken) < REPEATS or total < SHORTEST:
         began = time.perf_counter()
         call()
         taken.append(time.perf_counter() - began)
+        total += taken[-1]
     return 1e6 * min(taken)
 
 
