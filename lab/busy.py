@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 SHORTEST = 0.2  # seconds; the system counts in hundredths of one
 ENOUGH = 0.75  # of the cores that there are threads for
 
@@ -55,7 +53,7 @@ def warning(since: Moment | None, until: Moment | None, num_threads: int) -> str
     )
 
 
-def warn_if_busy(since: Moment | None) -> None:
+def warn_if_busy(since: Moment | None, num_threads: int) -> None:
     """Print a warning where it has been so since a moment."""
-    if words := warning(since, now(), torch.get_num_threads()):
+    if words := warning(since, now(), num_threads):
         print(f"WARNING: {words}", flush=True)

@@ -77,7 +77,7 @@ def _fit() -> None:
     with put_back(run, unless=lambda: milestones.has_stepped):
         cli = LabCLI(run_folder=run, trusted=None if run is None else trusted)
         if cli.trainer.world_size == 1 and cli.trainer.strategy.root_device.type == "cpu":
-            busy.warn_if_busy(since=began)
+            busy.warn_if_busy(began, torch.get_num_threads())
         _fit_in(cli, milestones)
 
 

@@ -281,8 +281,8 @@ def test_what_was_measured_stays_where_a_benchmark_is_interrupted(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     out = tmp_path / "out"
     out.mkdir()
-    for name in ("results.json", "scaling.png"):
-        (out / name).write_text("of an earlier run")
+    (out / "results.json").write_text('{"scaling": {}}')
+    (out / "scaling.png").write_text("of an earlier run")
     done = script("benchmark.py", "s1", "p2", "--rounds", "2", "-o", "out")
     assert done.returncode == code
     lines = done.stdout.splitlines()
@@ -297,8 +297,11 @@ def test_what_was_measured_stays_where_a_benchmark_is_interrupted(
     assert not (out / "scaling.png").exists()
 
 
-def test_a_benchmark_writes_over_nothing_but_a_benchmark(script: Script, tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", ["[]", "{", None])
+def test_a_benchmark_writes_over_nothing_but_a_benchmark(script: Script, tmp_path: Path, there: str | None) -> None:
     (tmp_path / "out").mkdir()
+    if there is not None:  # such as reproduce.py writes
+        (tmp_path / "out" / "results.json").write_text(there)
     (tmp_path / "out" / "README.md").write_text("my notes")
     done = script("benchmark.py", "p2", "-o", "out")
     assert done.returncode == 2

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import importlib.metadata
+import json
 import math
 import platform
 import shlex
@@ -44,7 +45,7 @@ def _benchmark() -> None:
         advice = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"there is no case {unknown[0]!r}; {advice}there are {', '.join([*every, SCALING])}")
     folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
-    _make(folder)
+    _make_folder(folder)
     cases = {case: every[case] for case in asked.cases or every if case in every}
     scales = not asked.cases or SCALING in asked.cases
     facts = {"command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(), "rounds": asked.rounds, **_where()}
@@ -94,12 +95,19 @@ def _measured(
     return record
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"-o {folder} is a file: name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "results.json").is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not _is_of_a_benchmark(folder):
         raise ValueError(f"-o {folder} holds other files, which would be written over: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_of_a_benchmark(folder: Path) -> bool:
+    try:
+        return "scaling" in json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def _is_disturbed(case: str) -> bool:
