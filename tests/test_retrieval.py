@@ -1,9 +1,12 @@
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lab.metrics import retrieval
+from lab.metrics import gallery, retrieval
 from lab.metrics.retrieval import nearest_neighbor_hits, search_values
 
 SEEDS = range(3)
@@ -168,32 +171,85 @@ def test_no_more_distances_are_held_at_once_than_a_chunk_may_have(monkeypatch: p
     chunks = list(retrieval._distance_chunks(embeddings, labels, embeddings, labels))
     assert all(distances.numel() <= 200 for distances, _, _ in chunks)
     assert torch.equal(torch.cat([rows for _, _, rows in chunks]), torch.arange(len(labels)))
+
+
+@pytest.mark.parametrize("name", ["same", "others"])
+def test_no_more_distances_are_made_at_once_than_a_tile_may_have(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = _random(1)
+    expected = search_values(embeddings, labels)
+    monkeypatch.setattr(gallery, "MAX_TILE_ELEMENTS", 100)
     sizes: list[int] = []
 
-    def counted(gallery: retrieval._Sorted, rows: Tensor) -> Tensor:
-        distances = of_rows(gallery, rows)
-        sizes.append(distances.numel())
-        return distances
+    def counted(of: gallery.Gallery, queries: range) -> Iterator[Tensor]:
+        for distances in as_before(of, queries):
+            sizes.append(distances.numel())
+            yield distances
 
-    of_rows = retrieval._Sorted.distances_from
-    monkeypatch.setattr(retrieval._Sorted, "distances_from", counted)
-    search_values(embeddings, labels)
-    assert max(sizes) <= 200
-    assert sum(sizes) == 61 * 61
+    as_before = getattr(gallery.Gallery, name)
+    monkeypatch.setattr(gallery.Gallery, name, counted)
+    torch.testing.assert_close(search_values(embeddings, labels), expected, equal_nan=True)
+    assert len(sizes) > 1
+    assert max(sizes) <= 100
+
+
+def test_where_too_many_are_near_fewer_images_are_looked_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = torch.randn(90, 4, generator=torch.Generator().manual_seed(0)), torch.arange(90) % 3
+    expected = search_values(embeddings, labels)
+    monkeypatch.setattr(retrieval, "MAX_CHUNK_ELEMENTS", 1200)
+    numbers: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        found = as_before(*arguments)
+        numbers.append(-1 if found is None else sum(len(part) for parts in found for part in parts))
+        return found
+
+    as_before = retrieval._within
+    monkeypatch.setattr(retrieval, "_within", counted)
+    torch.testing.assert_close(search_values(embeddings, labels), expected)
+    assert numbers[0] == -1
+    assert 0 < max(numbers) <= 1200
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_too_low_a_guess_of_what_matters_changes_no_score(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, labels = _random(2, size=150, num_classes=4)
+    expected = search_values(embeddings, labels)
+    monkeypatch.setattr(gallery.Gallery, "limits", lambda self, queries, last, least: last * share)
+    torch.testing.assert_close(search_values(embeddings, labels), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 30.0])
+def test_a_guess_from_a_sample_spares_most_distances_and_changes_no_score(
+    spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.arange(2000) % 40
+    embeddings = torch.randn(40, 8, generator=generator)[labels] + spread * torch.randn(2000, 8, generator=generator)
+    spared = search_values(embeddings, labels)
+    of = gallery.Gallery(embeddings[labels.argsort()], labels.sort().values, 10**9)
+    last = torch.full((2000,), torch.inf)
+    within = torch.cat(list(of.others(range(2000))), 1) <= of.limits(range(2000), last, 10).unsqueeze(1)
+    assert 50 <= within.sum(1).float().mean() <= 200  # of 1,950, where 50 of a class are wanted
+    monkeypatch.setattr(gallery, "SAMPLE_SIZE", 1)  # from which nothing is guessed
+    torch.testing.assert_close(search_values(embeddings, labels), spared)
 
 
 @pytest.mark.parametrize("num_same", [1, 2, 7, 40])
 @pytest.mark.parametrize("shift", [-0.5, 0.0, 0.2, 3.0])
-def test_ranks_are_those_of_all_distances_in_order_where_same_class_images_lose_ties(num_same: int, shift: float) -> None:
+def test_scores_of_an_image_are_those_of_all_distances_in_order_where_same_class_images_lose_ties(
+    num_same: int, shift: float
+) -> None:
     generator = np.random.default_rng(num_same)
     for num_others in (0, 1, 5, 300):
-        same = np.sort(generator.integers(0, 30, num_same)).astype(np.float32)
+        same = generator.integers(0, 30, num_same).astype(np.float32)
         others = (generator.integers(0, 30, num_others) + round(30 * shift)).astype(np.float32)
         line = sorted([(distance, 1) for distance in same] + [(distance, 0) for distance in others])
-        expected = [rank for rank, (_, is_same) in enumerate(line, start=1) if is_same and rank <= num_same]
-        first = same[same < others.min(initial=np.inf)]
-        ranks = retrieval._first_ranks(same[len(first) :], others[others <= same[-1]], len(first), num_same)
-        assert [*range(1, len(first) + 1), *ranks] == expected
+        ranks = [rank for rank, (_, is_same) in enumerate(line, start=1) if is_same]
+        relevant = [rank for rank in ranks if rank <= num_same]
+        precision = sum(place / rank for place, rank in enumerate(relevant, start=1))
+        expected = [float(ranks[0] <= 1), float(ranks[0] <= 5), len(relevant) / num_same, precision / num_same]
+        nearer = others[others <= same.max()]
+        assert retrieval._score(np.append(same, -np.inf), nearer, num_same, (1, 5)) == pytest.approx(expected)
 
 
 def test_everything_is_found_where_there_is_no_other_class() -> None:
@@ -211,16 +267,21 @@ def test_nothing_is_found_by_embeddings_that_are_no_numbers(wrong: float) -> Non
     assert all((found[5] == 0).all() for found in search_values(embeddings, labels).values())
 
 
-def test_distances_are_those_of_all_pairs_infinite_to_oneself_and_farther_within_a_class_by_what_rounding_can_hide() -> None:
+def test_distances_are_those_of_all_pairs_and_farther_within_a_class_by_what_rounding_can_hide() -> None:
     embeddings, labels = _random(4)
-    order = labels.argsort()
-    distances = retrieval._Sorted(embeddings[order], labels[order]).distances_from(torch.arange(20, 40))
-    expected = torch.cdist(embeddings[order][20:40], embeddings[order], compute_mode="donot_use_mm_for_euclid_dist").square()
-    expected[torch.arange(20), torch.arange(20, 40)] = torch.inf
-    torch.testing.assert_close(distances, expected, rtol=1e-4, atol=1e-4)
-    at_a_point = retrieval._Sorted(torch.zeros(6, 3), torch.arange(6) // 3).distances_from(torch.arange(3))
-    assert (at_a_point[:, 3:] == 0).all()
-    assert (at_a_point[:, :3] > 0).all()
+    order, queries = labels.argsort(), range(20, 40)
+    of, labels = gallery.Gallery(embeddings[order], labels[order], 10**9), labels[order]
+    expected = torch.cdist(embeddings[order], embeddings[order], compute_mode="donot_use_mm_for_euclid_dist").square()
+    is_same = labels.unsqueeze(1) == labels
+    others = torch.cat(list(of.others(queries)), 1)
+    torch.testing.assert_close(others, expected.masked_fill(is_same, torch.inf)[20:40], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(of.others_of(30), others[10], rtol=1e-4, atol=1e-4)
+    same = torch.cat([part.flatten() for part in of.same(queries)])
+    expected.fill_diagonal_(-torch.inf)
+    torch.testing.assert_close(same, expected[20:40][is_same[20:40]], rtol=1e-4, atol=1e-4)
+    at_a_point = gallery.Gallery(torch.zeros(6, 3), torch.arange(6) // 3, 10**9)
+    assert (next(at_a_point.others(range(3)))[:, 3:] == 0).all()
+    assert (next(at_a_point.same(range(3))).fill_diagonal_(1.0) > 0).all()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

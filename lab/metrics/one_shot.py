@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-MAX_CHUNK_ELEMENTS = 2**18  # of the queries held at once; 1 MiB in float32, for which caches have room
+MAX_CHUNK_ELEMENTS = 2**19  # of the queries held at once; 2 MiB in float32, for which caches have room
 MAX_PAIR_ELEMENTS = 2**24  # likewise, where each is laid beside each example
 PairDistance = Callable[[Tensor, Tensor], Tensor]
 Search = Literal["euclidean", "cosine"]
@@ -77,7 +77,7 @@ def one_shot_hits(embeddings: Tensor, tasks: Tasks, distance: PairDistance | Sea
         per_task, most = per_task * num_ways, MAX_PAIR_ELEMENTS
     hits = []
     for part in torch.arange(num_tasks).split(max(1, most // per_task)):
-        examples, queries = embeddings[tasks.support[part]], embeddings[tasks.queries[part]]  # (t, N, K, D), (t, N, D)
+        examples, queries = (_gathered(embeddings, places[part]) for places in tasks)  # (t, N, K, D), (t, N, D)
         if isinstance(distance, str):
             distances, margin = _products(examples.squeeze(2) if num_shots == 1 else examples.mean(2), queries, distance)
         else:
@@ -85,12 +85,18 @@ def one_shot_hits(embeddings: Tensor, tasks: Tasks, distance: PairDistance | Sea
         own = distances.diagonal(dim1=1, dim2=2)
         own_at_most = own + margin
         own.fill_(torch.inf)  # what is left is of other classes
-        hits.append(own_at_most < distances.amin(2))
+        hits.append(own_at_most < distances.amin(1))
     return torch.cat(hits)
 
 
+def _gathered(embeddings: Tensor, places: Tensor) -> Tensor:
+    return embeddings.index_select(0, places.flatten()).view(
+        *places.shape, -1
+    )  # in a quarter of the time of embeddings[places]
+
+
 def _products(examples: Tensor, queries: Tensor, distance: Search) -> tuple[Tensor, Tensor]:
-    """Return squared distances (t, N, N) of queries (t, N, D) to examples (t, N, D), which may be overwritten.
+    """Return squared distances (t, N, N) of examples (t, N, D), which may be overwritten, to queries (t, N, D).
 
     And, of each query to the example of its class (t, N), what rounding can hide.
     """
@@ -99,14 +105,14 @@ def _products(examples: Tensor, queries: Tensor, distance: Search) -> tuple[Tens
     center = examples.mean((0, 1))  # distances do not depend on it, but their rounding errors do
     examples, queries = examples.sub_(center), queries.sub_(center)
     of_examples, of_queries = (torch.linalg.vector_norm(side, dim=2).square_() for side in (examples, queries))
-    norms = of_queries.unsqueeze(2) + of_examples.unsqueeze(1)
-    distances = torch.baddbmm(norms, queries, examples.transpose(1, 2), alpha=-2.0)
+    norms = of_examples.unsqueeze(2) + of_queries.unsqueeze(1)
+    distances = norms.baddbmm_(examples, queries.transpose(1, 2), alpha=-2.0)
     limits = torch.finfo(norms.dtype)
     return distances, (of_queries + of_examples) * (8.0 * limits.eps) + limits.tiny
 
 
 def _pair_by_pair(examples: Tensor, queries: Tensor, distance: PairDistance) -> Tensor:
-    """Return distances (t, N, N) of queries (t, N, D) to examples (t, N, K, D), their means over K."""
-    pairs = torch.broadcast_tensors(examples.unsqueeze(1), queries.unsqueeze(2).unsqueeze(2))
+    """Return distances (t, N, N) of examples (t, N, K, D), their means over K, to queries (t, N, D)."""
+    pairs = torch.broadcast_tensors(examples.unsqueeze(2), queries.unsqueeze(1).unsqueeze(3))  # (t, N, N, K, D)
     first, second = (side.reshape(-1, queries.shape[2]) for side in pairs)
     return distance(first, second).view(pairs[0].shape[:-1]).mean(3)

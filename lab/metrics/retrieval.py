@@ -4,9 +4,8 @@ Everywhere a tie is an error: an image of another class that is as near as the n
 rounding of the distances) comes first. An embedding that has collapsed to one point therefore scores 0, not chance.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lab.metrics.gallery import Gallery
+
 MAX_CHUNK_ELEMENTS = 2**24  # distances held at once; 64 MiB in float32
+Distances = npt.NDArray[Any]
 
 
 def nearest_neighbor_hits(queries: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
@@ -45,105 +47,95 @@ def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = 
         depths: the k of ``recall@k``.
     """
     embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-    order = torch.argsort(labels, stable=True)  # class by class, so that those of one class stand side by side
-    gallery = _Sorted(embeddings[order], labels[order])
+    order = torch.argsort(labels, stable=True)
+    gallery = Gallery(embeddings[order], labels[order], MAX_CHUNK_ELEMENTS)
     names = [*(f"recall@{depth}" for depth in depths), "r_precision", "map@r"]
-    found = np.empty((len(labels), len(names)))
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for rows in torch.arange(len(labels)).split(max(1, MAX_CHUNK_ELEMENTS // max(1, len(labels)))):
-            distances = gallery.distances_from(rows.to(labels.device)).cpu().numpy()
-            parts = np.array_split(np.arange(len(rows)), torch.get_num_threads())
-            for part, scores in zip(
-                parts, pool.map(partial(_scores, gallery, distances, int(rows[0]), depths), parts), strict=True
-            ):
-                found[int(rows[0]) + part] = scores
+    found = np.full((len(labels), len(names)), np.nan)
+    first, num = 0, gallery.num_queries
+    while first < len(labels):
+        queries = range(first, min(first + num, len(labels)))
+        scores = _scores(gallery, queries, depths)
+        if scores is None:  # too many are near to so many
+            num = max(1, num // 2)
+        else:
+            found[first : queries.stop], first = scores, queries.stop
     values = torch.from_numpy(found).to(device=labels.device, dtype=torch.float32)[torch.argsort(order)]
     return dict(zip(names, values.unbind(1), strict=True))
 
 
-class _Sorted:
-    """Embeddings (N, D) class by class, between which squared distances are taken.
-
-    What rounding can hide counts as a tie, and same-class images lose ties.
-    """
-
-    def __init__(self, embeddings: Tensor, labels: Tensor) -> None:
-        centered = embeddings - embeddings.mean(0)  # distances do not depend on it, but their rounding errors do
-        self.labels = labels
-        self.norms = centered.square().sum(1)
-        one, norms = torch.ones_like(centered[:, :1]), self.norms.unsqueeze(1)
-        # One product of both gives |x|^2 + |y|^2 - 2 x . y.
-        self.left, self.right = torch.cat([centered * -2.0, norms, one], 1), torch.cat([centered, one, norms], 1).T.contiguous()
-        self._held = one.new_empty(0)  # memory for a chunk, as to get it anew each time takes as long as to fill it
-        counts = torch.unique_consecutive(labels, return_counts=True)[1]
-        ends = counts.cumsum(0)
-        self.starts, self.ends = ((ends - part).repeat_interleave(counts).tolist() for part in (counts, 0))
-
-    def distances_from(self, rows: Tensor) -> Tensor:
-        """Return squared distances (q, N) from images at consecutive rows (q,) to all, infinite to themselves.
-
-        They are overwritten by the next call.
-        """
-        if len(rows) > len(self._held):
-            self._held = self.left.new_empty(len(rows), len(self.labels))
-        distances = torch.mm(self.left[rows], self.right, out=self._held[: len(rows)])
-        # None of these images has its class outside these columns.
-        near = slice(self.starts[int(rows[0])], self.ends[int(rows[-1])])
-        same = self.labels[rows].unsqueeze(1) == self.labels[near]
-        margin = (self.norms[rows].unsqueeze(1) + self.norms[near]).mul_(8.0 * torch.finfo(distances.dtype).eps)
-        distances[:, near] += margin.add_(torch.finfo(distances.dtype).tiny).mul_(same)
-        distances[torch.arange(len(rows), device=rows.device), rows] = torch.inf
-        return distances
-
-
-def _scores(
-    gallery: _Sorted, distances: npt.NDArray[Any], first: int, depths: tuple[int, ...], rows: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
-    """Return the scores (M, S) of some rows (M,) of a chunk of distances (q, N), which begins at image ``first``."""
-    scores = np.full((len(rows), len(depths) + 2), np.nan)
-    for row, scored in zip(rows.tolist(), scores, strict=True):
-        own = slice(gallery.starts[first + row], gallery.ends[first + row])
-        num_relevant = own.stop - own.start - 1
-        if num_relevant:
-            same, others = distances[row, own].copy(), distances[row]
-            if np.count_nonzero(np.isfinite(same)) < num_relevant:  # nothing is found by an embedding that is no number
-                scored[:] = 0.0
-                continue
-            others[own] = np.inf
-            late = np.sort(same[same >= np.fmin.reduce(others)])[:-1]  # without the image itself
-            num_first = num_relevant - len(late)  # are nearer than any of another class
-            nearer = others[others <= late[-1]] if len(late) else others[:0]
-            ranks = _first_ranks(late, nearer, num_first, num_relevant)
-            precision = num_first + (np.arange(num_first + 1, num_first + 1 + len(ranks)) / ranks).sum()
-            best = 1 if num_first else 1 + np.count_nonzero(nearer <= late[0])
-            found = num_first + len(ranks)
-            scored[:] = [*(best <= depth for depth in depths), found / num_relevant, precision / num_relevant]
+def _scores(gallery: Gallery, queries: range, depths: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+    """Return the scores (q, S) of images in a row; None where more distances would be held at once than may be."""
+    of_classes = list(gallery.same(queries))
+    last = torch.cat([distances.amax(1) for distances in of_classes])
+    limits = torch.where(last.isfinite(), gallery.limits(queries, last, max(depths, default=0)), -torch.inf)
+    others = _within(limits, gallery.others(queries), max(MAX_CHUNK_ELEMENTS, gallery.size))
+    if others is None:
+        return None
+    scores = np.full((len(queries), len(depths) + 2), np.nan)
+    rows = (row for distances in of_classes for row in distances.cpu().numpy())
+    for query, same, last_same, limit, parts, scored in zip(
+        queries, rows, last.tolist(), limits.tolist(), others, scores, strict=True
+    ):
+        num_relevant = len(same) - 1
+        if not num_relevant:
+            continue
+        if not math.isfinite(last_same):
+            scored[:] = 0.0  # nothing is found by an embedding that is no number
+            continue
+        nearer = np.concatenate(parts) if parts else same[:0]
+        if limit < last_same:
+            within = same[same <= limit]
+            if len(within) - 1 + len(nearer) >= max(num_relevant, *depths):
+                same = within  # what is left out has no rank that counts
+            else:
+                nearer = gallery.others_of(query).cpu().numpy()
+                nearer = nearer[nearer <= last_same]
+        scored[:] = _score(same, nearer, num_relevant, depths)
     return scores
 
 
-def _first_ranks(same: npt.NDArray[Any], nearer: npt.NDArray[Any], num_first: int, num: int) -> npt.NDArray[np.int64]:
-    """Return the ranks among all, from 1, of those of ``same`` that are among the first ``num``.
+def _within(limits: Tensor, tiles: Iterable[Tensor], most: int) -> list[list[Distances]] | None:
+    """Return those of distances (q, n), tile after tile, that are at most their row's limit (q,), by row, in parts.
 
-    Nothing is sorted but the few that count: to sort all distances takes ten times as long as to compute them.
+    None where there are more than ``most``.
+    """
+    found: list[list[Distances]] = [[] for _ in limits]
+    highest, num_found = limits.cpu().numpy(), 0
+    for tile in tiles:
+        rows = torch.nonzero(~(tile.amin(1) > limits)).squeeze(1)  # where some are, or some are no numbers
+        if not len(rows):
+            continue
+        distances = (tile if len(rows) == len(tile) else tile[rows]).cpu().numpy()
+        places = np.flatnonzero(distances <= highest[rows.cpu().numpy()][:, None])
+        values = distances.ravel()[places]
+        bounds = places.searchsorted(np.arange(len(rows) + 1) * distances.shape[1]).tolist()
+        for row, start, end in zip(rows.tolist(), bounds, bounds[1:], strict=False):
+            if start < end:
+                found[row].append(values[start:end])
+        num_found += len(values)
+        if num_found > most:
+            return None
+    return found
+
+
+def _score(same: Distances, nearer: Distances, num_relevant: int, depths: tuple[int, ...]) -> list[float]:
+    """Return the scores of an image.
 
     Args:
-        same: distances to the images of the same class, in order, but for the ``num_first`` that come before all others.
-        nearer: distances to the others up to the last of these, in any order.
-        num_first: how many of the class are not in ``same``; num: how many of it there are.
+        same: distances to the images of its class, to itself minus infinity, but those too far to count.
+        nearer: likewise to the others.
+        num_relevant: how many others there are of its class.
     """
-    # same[:low] have such a rank, and same[high:] have not.
-    low, high = 0, len(same)
-    while len(nearer) > num and low < high:
-        middle = (low + high + 1) // 2
-        before = nearer[nearer <= same[middle - 1]]
-        if num_first + middle + len(before) <= num:
-            low = middle
-        else:
-            high, nearer = middle - 1, before
-    if len(nearer) > num:
-        nearer = nearer[nearer <= same[high - 1]] if high else nearer[:0]
-    ranks = np.arange(num_first + 1, num_first + high + 1) + np.sort(nearer).searchsorted(same[:high], side="right")
-    return ranks[: ranks.searchsorted(num, side="right")]
+    if not len(nearer):
+        return [1.0] * (len(depths) + 2)
+    late = np.sort(same[same >= nearer.min()])  # all sooner ones come before all others
+    num_first = len(same) - 1 - len(late)
+    places = np.arange(num_first + 1, num_first + 1 + len(late))
+    ranks = places + np.sort(nearer).searchsorted(late, side="right")
+    best = 1 if num_first else ranks[0] if len(ranks) else math.inf
+    num_found = int(ranks.searchsorted(num_relevant, side="right"))
+    precision = num_first + (places[:num_found] / ranks[:num_found]).sum()
+    return [*(best <= depth for depth in depths), (num_first + num_found) / num_relevant, precision / num_relevant]
 
 
 def _distance_chunks(
