@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-MAX_TILE_ELEMENTS = 2**21  # distances made at once; 8 MiB in float32, for which caches have room
-MAX_QUERIES = 4096  # images looked up at once
+MAX_TILE_ELEMENTS = 2**20  # distances made at once; 4 MiB in float32, for which caches have room
+MAX_QUERIES = 2048  # images looked up at once
 SAMPLE_SIZE = 1000  # of the images by which it is guessed how far those lie that can matter
 
 

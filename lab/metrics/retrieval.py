@@ -99,7 +99,7 @@ def _within(limits: Tensor, tiles: Iterable[Tensor], most: int) -> list[list[Dis
 
     None where there are more than ``most``.
     """
-    found: list[list[Distances]] = [[] for _ in limits]
+    found: list[list[Distances]] = [[] for _ in range(len(limits))]
     highest, num_found = limits.cpu().numpy(), 0
     for tile in tiles:
         rows = torch.nonzero(~(tile.amin(1) > limits)).squeeze(1)  # where some are, or some are no numbers
