@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,11 +21,12 @@ from lab.benchmark import measure as measure_module
 from lab.benchmark import own as own_module
 from lab.benchmark import scaling
 from lab.benchmark.bare import index_batches, target_of
-from lab.benchmark.cases import CASES, Halves, batch_hard, contrastive
+from lab.benchmark.cases import CASES, Case, Halves, batch_hard, contrastive
 from lab.benchmark.clock import Clock, Enough, peak_memory
 from lab.benchmark.contest import PEERS, peers_of
 from lab.benchmark.data import digits, make_data
 from lab.benchmark.measure import Taken, measure, ratio
+from lab.benchmark.options import WITH_OPTIONS, Step, ways_of
 from lab.benchmark.scaling import Growth, exponent
 from lab.benchmark.scoring import SCORING
 from lab.benchmark.table import ABOUT, markdown, record_of
@@ -129,7 +131,7 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
 ) -> None:
     asked: list[str] = []
 
-    def run(case: str, peer: str, root: Path, seconds: float) -> dict[str, Any] | str:
+    def run(case: str, peer: str, *_: Any) -> dict[str, Any] | str:
         asked.append(peer)
         return "out of | memory" if peer == "stock" else {"milliseconds": 2.0 if peer == "own" else 1.0, "mebibytes": 10.0}
 
@@ -139,14 +141,24 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
     measure("p2", results["p2"], tmp_path, 3, 1.0, lambda *words: said.append(str(words)))
     assert said[:4] == ["(1, 'own', '2 ms')", "(1, 'bare', '1 ms')", "(1, 'stock', 'out of | memory')", "(2, 'bare', '1 ms')"]
     assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
-    facts = {"command": "", "rounds": 3, "device": "a CPU", "python": "3", "versions": {"torch": "2"}, "commit": "abc"}
+    facts = {
+        "command": "",
+        "rounds": 3,
+        "accelerator": "cpu",
+        "device": "a CPU",
+        "python": "3",
+        "versions": {"torch": "2"},
+        "commit": "abc",
+    }
     facts |= {"missing": ["s1", "scaling"], "disturbed": ["p2"]}
     facts |= {"uncommitted_changes": True, "absent": ["keras"]}
     growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50_000.0})
     record = record_of(results, {"images": [growth, Growth("search", "image", {10: 2.0})]}, facts)
     text = markdown(record)
-    assert "| a bare loop, or the bare products | 1 (1 to 1) | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
-    assert "| Lightning, torchvision's data, DataLoader | failed: out of \\| memory | at most 0.2 |" in text
+    assert (
+        "| a bare loop, or the bare products | 1 (1 to 1) | 256,000 | 2.00 times that; at most 1.25: missed | 10 MiB |" in text
+    )
+    assert "| Lightning, torchvision's data, DataLoader | failed: out of \\| memory |  | at most 0.2 |" in text
     assert "failed: out of \\| memory" in text
     assert "**Not to be relied on: other programs used the processor when these began: p2.**" in text
     assert "**Not complete: s1, scaling are still to be measured.**" in text
@@ -179,9 +191,10 @@ def test_every_part_is_timed_at_every_size_that_can_be(monkeypatch: pytest.Monke
 
 
 def test_every_contestant_is_there_and_has_a_name() -> None:
-    for case in (*CASES, *SCORING):
-        assert set(peers_of(case)) <= set(ABOUT)
-        assert "own" in peers_of(case)
+    for case in (*CASES, *SCORING, *WITH_OPTIONS):
+        for accelerator in ("cpu", "gpu"):
+            assert set(peers_of(case, accelerator)) <= set(ABOUT)
+            assert "own" in peers_of(case, accelerator)
     for path in PEERS.values():
         module, _, name = path.rpartition(".")
         assert callable(getattr(importlib.import_module(module), name))
@@ -191,7 +204,7 @@ def test_every_contestant_is_there_and_has_a_name() -> None:
 def test_the_bare_loop_is_timed_in_a_process_without_lightning(root: Path, tmp_path: Path) -> None:
     words = f"""
 import sys
-sys.argv[1:] = ["s1", "bare", {str(root)!r}, "0.01", {str(tmp_path / "taken.json")!r}]
+sys.argv[1:] = ["s1", "bare", {str(root)!r}, "0.01", {str(tmp_path / "taken.json")!r}, "cpu"]
 from lab.benchmark.contest import main
 main()
 assert "lightning" not in sys.modules and "lab.data" not in sys.modules
@@ -202,7 +215,7 @@ assert "lightning" not in sys.modules and "lab.data" not in sys.modules
 
 
 def test_what_is_timed_of_scoring_is_what_is_compared(root: Path) -> None:
-    calls = SCORING["one_shot"][1](root)
+    calls = SCORING["one_shot"][1](root, torch.device("cpu"))
     assert calls["own"]().shape == (400, 20)  # type: ignore[attr-defined]
     assert calls["bare"]().shape == (400, 20, 20)  # type: ignore[attr-defined]
 
@@ -226,6 +239,8 @@ def test_the_script_refuses_what_it_does_not_know(script: Script) -> None:
         (["zzz"], "there is no case 'zzz'; there are p2, s1"),
         (["p2", "-o", str(PROJECT / "README.md")], f"-o {PROJECT / 'README.md'} is a file: name a folder"),
         (["--rounds", "0"], "above 0"),
+        (["p2", "--accelerator", "tpu"], "invalid choice: 'tpu'"),
+        (["p2", "folder", "--accelerator", "gpu"], "folder is timed on the CPU alone: leave it, or --accelerator gpu, out"),
         (["--seconds", "-1"], "above 0"),
     ):
         done = script("benchmark.py", *wrong)
@@ -322,10 +337,19 @@ def test_a_contestant_that_failed_after_some_rounds_says_so(monkeypatch: pytest.
     monkeypatch.setattr(measure_module, "_run", lambda *_: next(answers))
     results = {"p2": {"own": Taken(), "bare": Taken()}}
     measure("p2", results["p2"], tmp_path, 2, 1.0, say=lambda *_: None)
-    facts = {"command": "", "rounds": 2, "device": "a CPU", "python": "3", "versions": {}, "commit": "abc", "missing": []}
+    facts = {
+        "command": "",
+        "rounds": 2,
+        "accelerator": "cpu",
+        "device": "a CPU",
+        "python": "3",
+        "versions": {},
+        "commit": "abc",
+        "missing": [],
+    }
     facts["disturbed"] = []
     text = markdown(record_of(results, {}, facts | {"uncommitted_changes": False, "absent": []}))
-    assert "| 1 (1 to 1), then failed: killed | 2.00 times that" in text
+    assert "| 1 (1 to 1), then failed: killed | 256,000 | 2.00 times that" in text
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -336,6 +360,76 @@ def test_this_codebase_is_timed_without_its_first_epoch(monkeypatch: pytest.Monk
         trainer = SimpleNamespace(current_epoch=epoch, num_training_batches=7)
         own_module.OwnClock().on_train_epoch_start(trainer, LightningModule())  # type: ignore[arg-type]
     assert clock.steps == 7 * (epochs - 1)
+
+
+def test_without_a_gpu_none_is_timed(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    done = script("benchmark.py", "p2", "--accelerator", "gpu")
+    assert done.returncode == 2
+    assert done.stderr == "error: --accelerator gpu: PyTorch sees no GPU here: leave it out to time the CPU\n"
+
+
+def test_a_gpu_is_waited_for_before_the_time_is_taken_and_its_memory_is_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**20)
+    clock = Clock(seconds=60.0, of_gpu=True)
+    clock.lap(1)
+    clock.lap(1)
+    assert len(waited) == 2
+    assert clock.record()["mebibytes"] == 3.0
+
+
+@pytest.mark.parametrize("peer", ["own", "own_bf16", "own_recorded", "bare", "lightning", "stock", "metric_learning"])
+def test_contestants_train_on_the_accelerator_of_the_case(peer: str, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    if peer == "metric_learning":
+        pytest.importorskip("pytorch_metric_learning")
+    asked: list[str] = []
+
+    class AskedError(Exception):
+        pass
+
+    def note(*arguments: Any, **options: Any) -> None:
+        asked.append(str(options.get("accelerator", options.get("data_device", arguments))))
+        raise AskedError
+
+    def fit() -> None:
+        asked.append(" ".join(sys.argv))
+        raise AskedError
+
+    # Stands in for a GPU, which this machine need not have: what is sent there holds no numbers.
+    monkeypatch.setattr(Case, "device", property(lambda self: torch.device("meta" if self.accelerator == "gpu" else "cpu")))
+    monkeypatch.setattr("lab.commands.fit", fit)
+    monkeypatch.setattr("lab.benchmark.peers.Trainer", note)
+    monkeypatch.setattr("lab.benchmark.bare.index_batches", lambda case, labels: note(labels.device))
+    if peer == "metric_learning":
+        monkeypatch.setattr("pytorch_metric_learning.trainers.MetricLossOnly", note)
+    module, _, name = PEERS[peer].rpartition(".")
+    with pytest.raises(AskedError):
+        getattr(importlib.import_module(module), name)(replace(CASES["p2"], accelerator="gpu"), root, Clock(0.0))
+    expected = {"bare": "meta", "metric_learning": "meta", "lightning": "gpu", "stock": "gpu"}
+    assert expected.get(peer, "--trainer.accelerator gpu") in asked[0]
+    assert ("--trainer.precision bf16-mixed" in asked[0]) == (peer == "own_bf16")
+    assert ("--callbacks.compile cudagraphs" in asked[0]) == (peer == "own_recorded")
+
+
+def test_a_step_in_bf16_has_outputs_in_bf16_and_a_loss_in_float32() -> None:
+    seen: list[torch.dtype] = []
+    case = replace(CASES["p2"], batch_size=16)
+    step = Step(case, "bf16")
+    network = step.parts[0]
+    network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    before = [parameter.clone() for parameter in network.parameters()]
+    step()
+    assert seen == [torch.bfloat16]
+    assert any(not torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+
+
+def test_a_gpu_has_ways_of_its_own_to_take_a_step() -> None:
+    t1 = WITH_OPTIONS["options_t1"]
+    assert {"one_thread", "memory_given_back", "looped"} <= set(ways_of(t1))
+    assert ways_of(replace(t1, accelerator="gpu")) == ["contiguous", "compiled", "recorded", "bf16"]
 
 
 @pytest.mark.slow

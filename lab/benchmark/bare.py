@@ -14,9 +14,9 @@ SAMPLES_PER_CLASS = 8
 
 
 def bare(case: Case, root: Path, clock: Clock) -> None:
-    """Train by a loop over tensors in memory."""
-    images, labels = loaded(case, root)
-    network = case.network()
+    """Train by a loop over tensors in the memory of the device."""
+    images, labels = (part.to(case.device) for part in loaded(case, root))
+    network = case.network().to(case.device)
     optimizer = case.optimizer(network.parameters())
     network.train()
     while True:
@@ -43,18 +43,20 @@ def steps_of(case: Case, labels: Tensor) -> int:
 
 
 def index_batches(case: Case, labels: Tensor) -> list[Tensor]:
-    """Draw the batches of an epoch, each as positions of images (N,)."""
+    """Draw the batches of an epoch, each as positions of images (N,), on the device of the labels."""
+    device = labels.device
     if case.order == "random":
-        return list(torch.randperm(len(labels)).split(case.batch_size))[: steps_of(case, labels)]
+        return list(torch.randperm(len(labels), device=device).split(case.batch_size))[: steps_of(case, labels)]
     by_class = [torch.nonzero(labels == label).squeeze(1) for label in labels.unique()]
     if case.order == "classes":
-        chosen = [members[torch.randint(len(members), (steps_of(case, labels), SAMPLES_PER_CLASS))] for members in by_class]
+        size = (steps_of(case, labels), SAMPLES_PER_CLASS)
+        chosen = [members[torch.randint(len(members), size, device=device)] for members in by_class]
         return list(torch.cat(chosen, 1))
     shape = (steps_of(case, labels), case.batch_size // 2)
-    first, second = torch.randint(len(labels), (2, *shape)).unbind()
+    first, second = torch.randint(len(labels), (2, *shape), device=device).unbind()
     order, counts = labels.argsort(), labels.bincount()
     starts, own = counts.cumsum(0) - counts, labels[first]
-    of_the_class = order[starts[own] + (torch.rand(shape) * counts[own]).long()]
+    of_the_class = order[starts[own] + (torch.rand(shape, device=device) * counts[own]).long()]
     second[:, ::2] = of_the_class[:, ::2]  # every other pair is of one class
     return list(torch.cat([first, second], 1))
 

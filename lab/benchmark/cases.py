@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lab.nets import MLP, ConvNet, ResidualNet
 
+Accelerator = Literal["cpu", "gpu"]  # as Lightning calls it
 MARGIN = 1.0  # of the contrastive loss
 NUM_CLASSES = {"digits": 10, "pictures": 35}
 SIDE = 112  # of pictures
@@ -32,6 +33,7 @@ class Case:
         optimizer: makes the optimizer.
         num_steps: an epoch has; None for as many as there are batches of all images.
         targets: by peer, how many times its time this codebase may take.
+        accelerator: what trains.
     """
 
     name: str
@@ -46,6 +48,17 @@ class Case:
     options: dict[str, str] = field(default_factory=dict)
     num_steps: int | None = None
     targets: dict[str, float] = field(default_factory=dict)
+    accelerator: Accelerator = "cpu"
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors lie."""
+        return device_of(self.accelerator)
+
+
+def device_of(accelerator: Accelerator) -> torch.device:
+    """Return where tensors lie that an accelerator computes with."""
+    return torch.device("cuda" if accelerator == "gpu" else "cpu")
 
 
 class Halves(nn.Module):

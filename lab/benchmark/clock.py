@@ -1,4 +1,7 @@
-"""Time and memory of training, epoch by epoch."""
+"""Time and memory of training, epoch by epoch.
+
+PyTorch is imported where a GPU is timed, so that the process of another library can do without.
+"""
 
 import sys
 import time
@@ -17,15 +20,20 @@ class Clock:
 
     Args:
         seconds: how long to time; at least one epoch.
+        of_gpu: whether it is a GPU that is timed, whose work is waited for, and whose memory is meant.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, of_gpu: bool = False) -> None:
+        self.seconds, self.of_gpu = seconds, of_gpu
         self.steps, self.timed = 0, 0.0
         self._last: float | None = None
 
     def lap(self, steps: int) -> None:
         """Note the end of an epoch of so many steps; raises ``Enough`` when it is time to end."""
+        if self.of_gpu:
+            import torch
+
+            torch.cuda.synchronize()
         now = time.perf_counter()
         if self._last is not None:
             self.steps += steps
@@ -37,7 +45,14 @@ class Clock:
     def record(self) -> dict[str, float | None]:
         """Return milliseconds a step, and the peak of memory in MiB."""
         per_step = 1000.0 * self.timed / self.steps if self.steps else None
-        return {"milliseconds": per_step, "mebibytes": peak_memory()}
+        return {"milliseconds": per_step, "mebibytes": peak_gpu_memory() if self.of_gpu else peak_memory()}
+
+
+def peak_gpu_memory() -> float:
+    """Return the most memory of the GPU that tensors of this process have held so far, in MiB."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**20
 
 
 def peak_memory() -> float | None:

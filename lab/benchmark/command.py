@@ -24,6 +24,7 @@ OTHERS = ("pytorch-metric-learning", "keras")  # that are compared with where th
 SCALING = "scaling"
 SECONDS_BESIDE = {"t1": 20, "residual": 20, "retrieval": 20}  # of a contestant, beside what is timed of it; of others some 8
 SCALING_SECONDS = 35
+OF_THE_CPU = ("folder", "start_up", SCALING)
 
 
 def benchmark() -> None:
@@ -36,19 +37,24 @@ def _benchmark() -> None:
     from lab.benchmark.cases import CASES
     from lab.benchmark.contest import peers_of
     from lab.benchmark.measure import START_UP
+    from lab.benchmark.options import WITH_OPTIONS
     from lab.benchmark.scoring import SCORING
     from lab.benchmark.table import markdown
 
-    every = {**{case: peers_of(case) for case in (*CASES, *SCORING)}, START_UP: ["own", "imports"]}
+    every = {case: peers_of(case, asked.accelerator) for case in (*CASES, *SCORING, *WITH_OPTIONS)} | {
+        START_UP: ["own", "imports"]
+    }
     if unknown := [name for name in asked.cases if name not in (*every, SCALING)]:
         near = difflib.get_close_matches(unknown[0], [*every, SCALING], n=1, cutoff=0.5)
         advice = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"there is no case {unknown[0]!r}; {advice}there are {', '.join([*every, SCALING])}")
+    _check_accelerator(asked.accelerator, asked.cases)
     folder = (asked.output or PROJECT / "lightning_logs" / "benchmark").resolve()
     _make_folder(folder)
-    cases = {case: every[case] for case in asked.cases or every if case in every}
-    scales = not asked.cases or SCALING in asked.cases
-    facts = {"command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(), "rounds": asked.rounds, **_where()}
+    wanted = asked.cases or [case for case in (*every, SCALING) if asked.accelerator == "cpu" or case not in OF_THE_CPU]
+    cases, scales = {case: every[case] for case in wanted if case in every}, SCALING in wanted
+    facts = {"command": f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}".strip(), "rounds": asked.rounds}
+    facts |= _where(asked.accelerator)
     taken = sum(len(peers) * (asked.seconds + SECONDS_BESIDE.get(case, 8)) for case, peers in cases.items())
     minutes = max(1, round((asked.rounds * taken + SCALING_SECONDS * scales) / 60))
     print(f"takes some {minutes} min on an idle machine; what is measured goes to {folder}", flush=True)
@@ -84,7 +90,7 @@ def _measured(
         for case, peers in cases.items():
             disturbed += [case] * _is_disturbed(case)
             results[case] = {peer: Taken() for peer in peers}
-            measure(case, results[case], Path(work), asked.rounds, asked.seconds, partial(say, case))
+            measure(case, results[case], Path(work), asked.rounds, asked.seconds, partial(say, case), asked.accelerator)
             missing.remove(case)
     if scales:
         disturbed += [SCALING] * _is_disturbed(SCALING)
@@ -93,6 +99,17 @@ def _measured(
     record = record_of(results, scaling, facts)
     write(folder, record)
     return record
+
+
+def _check_accelerator(accelerator: str, cases: list[str]) -> None:
+    import torch
+
+    if accelerator == "cpu":
+        return
+    if of_the_cpu := [case for case in cases if case in OF_THE_CPU]:
+        raise ValueError(f"{of_the_cpu[0]} is timed on the CPU alone: leave it, or --accelerator gpu, out")
+    if not torch.cuda.is_available():
+        raise ValueError("--accelerator gpu: PyTorch sees no GPU here: leave it out to time the CPU")
 
 
 def _make_folder(folder: Path) -> None:
@@ -122,7 +139,7 @@ def _is_disturbed(case: str) -> bool:
     return bool(words)
 
 
-def _where() -> dict[str, Any]:
+def _where(accelerator: str) -> dict[str, Any]:
     """Return what it is timed on, and with."""
     import torch
 
@@ -130,7 +147,8 @@ def _where() -> dict[str, Any]:
 
     found, own = {name: _version(name) for name in LIBRARIES}, environment()
     return {
-        "device": device_name(torch.device("cpu")),
+        "accelerator": accelerator,
+        "device": ", ".join(device_name(torch.device(kind)) for kind in ("cuda", "cpu")[accelerator == "cpu" :]),
         "python": platform.python_version(),
         "versions": {name: version for name, version in found.items() if version is not None},
         "commit": own.get("commit"),
@@ -161,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         "Time training and scoring beside a bare loop, stock Lightning and others, by turns in processes of their own."
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="such as p2 or retrieval (all)")
+    parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="what computes (cpu)")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="how often each is timed (5)")
     parser.add_argument("--seconds", type=_seconds, default=5.0, metavar="S", help="how long a round of training is timed (5)")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="for table and picture (lightning_logs/benchmark)")

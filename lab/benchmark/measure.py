@@ -25,6 +25,8 @@ FIRST_STEP = [
     "configs/classifier.yaml",
     "--trainer.callbacks",
     "lab.benchmark.first_step.FirstStep",
+    "--trainer.accelerator",
+    "cpu",
 ]
 IMPORTS = f"""
 import json, os, time, torch, torchvision, lightning.pytorch
@@ -63,7 +65,13 @@ def ratio(one: Taken, other: Taken) -> float:
 
 
 def measure(
-    case: str, results: dict[str, Taken], root: Path, num_rounds: int, seconds: float, say: Callable[[int, str, str], None]
+    case: str,
+    results: dict[str, Taken],
+    root: Path,
+    num_rounds: int,
+    seconds: float,
+    say: Callable[[int, str, str], None],
+    accelerator: str = "cpu",
 ) -> None:
     """Time the peers of a case by turns; one that fails has no further round, and says why.
 
@@ -72,12 +80,13 @@ def measure(
         root: data for it, and a place for what they write.
         num_rounds: how often each is timed; seconds: how long training is timed in a round.
         say: is told the number of the round, who, and what it took.
+        accelerator: what computes, ``cpu`` or ``gpu``.
     """
     for number in range(num_rounds):
         for peer in results if number % 2 == 0 else reversed(results):
             taken = results[peer]
             if not taken.reason:
-                _add(taken, _run(case, peer, root, seconds))
+                _add(taken, _run(case, peer, root, seconds, accelerator))
                 say(number + 1, peer, taken.reason or f"{time_words(taken.milliseconds[-1])} ms")
 
 
@@ -90,11 +99,11 @@ def _add(taken: Taken, found: dict[str, Any] | str) -> None:
         taken.mebibytes.append(found["mebibytes"])
 
 
-def _run(case: str, peer: str, root: Path, seconds: float) -> dict[str, Any] | str:
+def _run(case: str, peer: str, root: Path, seconds: float, accelerator: str) -> dict[str, Any] | str:
     """Run one contestant; return what it wrote, or why it wrote nothing."""
     file = root / "taken.json"
     file.unlink(missing_ok=True)
-    words = ["-m", "lab.benchmark.contest", case, peer, str(root), str(seconds), str(file)]
+    words = ["-m", "lab.benchmark.contest", case, peer, str(root), str(seconds), str(file), accelerator]
     if case == START_UP:
         own = [*FIRST_STEP, "--trainer.default_root_dir", str(root / "own")]
         words = own if peer == "own" else ["-c", IMPORTS]

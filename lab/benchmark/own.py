@@ -1,5 +1,6 @@
 """The same training by this codebase, by the command that a user types."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -29,7 +30,7 @@ def own(case: Case, root: Path, clock: Clock) -> None:
     options = {
         **where,
         **case.options,
-        "trainer.accelerator": "cpu",
+        "trainer.accelerator": case.accelerator,
         "trainer.limit_train_batches": str(case.num_steps or 1.0),
         "trainer.max_epochs": "1000000",
         "trainer.limit_val_batches": "0",
@@ -42,3 +43,13 @@ def own(case: Case, root: Path, clock: Clock) -> None:
     words = [word for key, value in options.items() for word in (f"--{key}", value)]
     with called_with(["--config", str(PROJECT / "configs" / case.config), *words]):
         fit()
+
+
+def own_bf16(case: Case, root: Path, clock: Clock) -> None:
+    """Do the same in mixed precision."""
+    own(replace(case, options={**case.options, "trainer.precision": "bf16-mixed"}), root, clock)
+
+
+def own_recorded(case: Case, root: Path, clock: Clock) -> None:
+    """Do the same with what the encoder computes recorded, and played back."""
+    own(replace(case, options={**case.options, "callbacks.compile": "cudagraphs"}), root, clock)

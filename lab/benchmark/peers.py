@@ -93,9 +93,9 @@ class IndexBatches:
 
 def lightning(case: Case, root: Path, clock: Clock) -> None:
     """Train by Lightning over tensors in memory, without a callback, a logger or anything else beside: what Lightning costs."""
-    images, labels = loaded(case, root)
+    images, labels = (part.to(case.device) for part in loaded(case, root))
     nothing: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(max_epochs=-1, accelerator="cpu", callbacks=EpochClock(clock), **nothing)
+    trainer = Trainer(max_epochs=-1, accelerator=case.accelerator, callbacks=EpochClock(clock), **nothing)
     trainer.fit(LeanModel(case, images, labels), IndexBatches(case, labels))
 
 
@@ -117,7 +117,7 @@ def stock(case: Case, root: Path, clock: Clock, num_workers: int = 0) -> None:
     size = case.batch_size // (2 if case.order == "pairs" else 1)
     workers: dict[str, Any] = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
     loader = DataLoader(data, size, shuffle=sampler is None, sampler=sampler, drop_last=True, **workers)
-    trainer = Trainer(max_epochs=-1, accelerator="cpu", default_root_dir=root / "stock", callbacks=EpochClock(clock))
+    trainer = Trainer(max_epochs=-1, accelerator=case.accelerator, default_root_dir=root / "stock", callbacks=EpochClock(clock))
     trainer.fit(StockModel(case), loader)
 
 
@@ -148,7 +148,7 @@ def metric_learning(case: Case, root: Path, clock: Clock) -> None:
     from torchvision import datasets, transforms
 
     data = datasets.MNIST(str(root), transform=transforms.ToTensor())
-    network = case.network()
+    network = case.network().to(case.device)
     num_steps = steps_of(case, data.targets)
     sampler = samplers.MPerClassSampler(data.targets, SAMPLES_PER_CLASS, None, num_steps * case.batch_size)
     pairs = case.order == "pairs"
@@ -161,7 +161,7 @@ def metric_learning(case: Case, root: Path, clock: Clock) -> None:
         dataset=data,
         sampler=sampler,
         iterations_per_epoch=num_steps,
-        data_device="cpu",
+        data_device=case.device,
         dataloader_num_workers=0,
         end_of_epoch_hook=lambda _: clock.lap(num_steps),
     )

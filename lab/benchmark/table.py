@@ -9,6 +9,7 @@ from typing import Any
 from lab import plots
 from lab.benchmark.cases import CASES
 from lab.benchmark.measure import START_UP, Results, Taken, ratio
+from lab.benchmark.options import WITH_OPTIONS
 from lab.benchmark.scaling import Growth, exponent
 from lab.benchmark.scoring import SCORING
 from lab.plots.timings import time_words
@@ -17,6 +18,8 @@ from lab.writing import whole_file
 
 ABOUT = {
     "own": "this codebase",
+    "own_bf16": "this codebase in bf16",
+    "own_recorded": "this codebase, its steps recorded and played back",
     "bare": "a bare loop, or the bare products",
     "lightning": "Lightning alone, over tensors in memory",
     "stock": "Lightning, torchvision's data, DataLoader",
@@ -28,11 +31,14 @@ ABOUT = {
     "all_threads": "with a thread for each core",
     "contiguous": "channels first in memory",
     "compiled": "the network by torch.compile",
+    "recorded": "the network recorded and played back (cudagraphs)",
+    "bf16": "the network in bf16",
     "looped": "the optimizer's loop, in place of one call",
     "memory_given_back": "freed memory given back to the system",
     "imports": "importing torch, torchvision and lightning",
 }
 PICTURES = ("timings", "scaling")
+TRAINING = CASES | WITH_OPTIONS
 FEWEST_ROUNDS = 3  # to judge by
 START_UP_TARGETS = {"imports": 1.5}
 
@@ -41,6 +47,8 @@ def about(case: str) -> str:
     """Return what a case is."""
     if case == START_UP:
         return "from the start of fit.py to the end of the first step, bundled digits"
+    if case in WITH_OPTIONS:
+        return f"a bare step: {WITH_OPTIONS[case].about}"
     return CASES[case].about if case in CASES else SCORING[case][0]
 
 
@@ -48,6 +56,8 @@ def targets_of(case: str) -> Mapping[str, float | None]:
     """Return by peer how many times its time this codebase may take."""
     if case == START_UP:
         return START_UP_TARGETS
+    if case in WITH_OPTIONS:
+        return {}
     return CASES[case].targets if case in CASES else SCORING[case][2]
 
 
@@ -69,11 +79,13 @@ def record_of(results: Results, scaling: dict[str, list[Growth]], facts: dict[st
 
 def _entry(case: str, peer: str, taken: Taken, own: Taken) -> dict[str, Any]:
     times, target = ratio(own, taken), targets_of(case).get(peer)
+    num_images = TRAINING[case].batch_size if case in TRAINING else 0  # in a step
     return {
         "peer": peer,
         "about": ABOUT[peer],
         "milliseconds": taken.milliseconds,
         "median": taken.median,
+        "images_per_second": 1000.0 * num_images / taken.median if num_images and taken.milliseconds else None,
         "mebibytes": max(taken.mebibytes, default=None),
         "own_takes": None if peer == "own" or math.isnan(times) else times,
         "target": target,
@@ -97,7 +109,9 @@ def markdown(record: dict[str, Any]) -> str:
         which = ", ".join(record["disturbed"])
         lines += ["", f"**Not to be relied on: other programs used the processor when these began: {which}.**"]
     if record["cases"]:
-        lines += ["", "| case | who | milliseconds | this codebase takes | peak memory |", "| --- | --- | --- | --- | --- |"]
+        memory = "peak memory" if record["accelerator"] == "cpu" else "peak memory of the GPU"
+        head = ["case", "who", "milliseconds", "images a second", "this codebase takes", memory]
+        lines += ["", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     lines += [line for case in record["cases"] for line in _rows(case)]
     for axis, parts in record["scaling"].items():
         sizes = sorted({size for growth in parts for size in growth["microseconds"]})
@@ -123,7 +137,8 @@ def _rows(case: dict[str, Any]) -> Iterator[str]:
             verdict = {None: "", True: ": reached", False: ": missed"}[entry["reached"]]
             times.append(f"at most {entry['target']:g}{verdict}")
         memory = "" if entry["mebibytes"] is None else f"{entry['mebibytes']:,.0f} MiB"
-        yield f"| {name} | {entry['about']} | {_milliseconds(entry)} | {'; '.join(times)} | {memory} |"
+        speed = "" if entry["images_per_second"] is None else f"{entry['images_per_second']:,.0f}"
+        yield f"| {name} | {entry['about']} | {_milliseconds(entry)} | {speed} | {'; '.join(times)} | {memory} |"
 
 
 def _growth_row(growth: dict[str, Any], sizes: list[int]) -> str:
