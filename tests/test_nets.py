@@ -13,7 +13,7 @@ import torch
 from conftest import PROJECT
 from torch import Tensor, nn
 
-from lab.nets import MLP, ConvNet, DeepConvNet, KochNet, ResidualNet, TwoLayerNet
+from lab.nets import MLP, AirbenchNet, ConvNet, DeepConvNet, KochNet, ResidualNet, TwoLayerNet
 from lab.nets.heads import Bias, class_head
 from lab.nets.layers import ACTIVATIONS, Dropout, activation_layer
 
@@ -25,11 +25,18 @@ SMALL_NETS = [
     (TwoLayerNet, {"hidden_size": 9}),
     (ConvNet, {"width": 4}),
     (DeepConvNet, {"widths": (4, 6), "hidden_size": 9}),
+    (AirbenchNet, {"widths": (4, 8)}),
     (KochNet, {"image_shape": (3, 65, 67)}),
     (ResidualNet, {"num_blocks": (1, 1), "width": 4}),
     (ResidualNet, {"num_blocks": (1, 1), "width": 8, "block": "plain"}),
     (ResidualNet, {"image_shape": (3, 72, 70), "num_blocks": (2, 1), "width": 8, "block": "bottleneck"}),
 ]
+
+
+def _small(net_class: type[nn.Module], shape: tuple[int, int, int], arguments: dict[str, Any]) -> nn.Module:
+    """Make a network with embeddings of 8."""
+    size = {} if net_class is AirbenchNet else {"embedding_size": 8}  # which is its last width
+    return net_class(**{"image_shape": shape, **size, **arguments})
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +153,7 @@ def test_in_evaluation_an_embedding_does_not_depend_on_the_other_images(
     net_class: type[nn.Module], arguments: dict[str, Any]
 ) -> None:
     shape = arguments.get("image_shape", (3, 8, 8))
-    net = net_class(**{"image_shape": shape, "embedding_size": 8} | arguments)
+    net = _small(net_class, shape, arguments)
     images = _images(6, shape)
     net.train()(images)  # so that batch norm has seen something
     net.eval()
@@ -160,7 +167,7 @@ def test_every_parameter_gets_a_gradient_and_the_images_stay_as_they_are(
     net_class: type[nn.Module], arguments: dict[str, Any]
 ) -> None:
     shape = arguments.get("image_shape", (3, 8, 8))
-    net = net_class(**{"image_shape": shape, "embedding_size": 8} | arguments)
+    net = _small(net_class, shape, arguments)
     images = _images(6, shape)
     before = images.clone()
     embeddings = net(images)
@@ -236,6 +243,7 @@ def test_the_memory_format_of_a_network_and_of_its_images_changes_numbers_by_rou
             ResidualNet,
             {"image_shape": (3, 32, 32), "block": "bottleneck", "num_blocks": (1, 2), "width": 4, "embedding_size": 7},
         ),
+        (AirbenchNet, {"image_shape": (3, 9, 8), "widths": (3, 4)}),
         (ConvNet, {"image_shape": (3, 9, 8), "width": 5, "depth": 2, "embedding_size": 7, "later_width": 6}),
     ],
 )
@@ -247,13 +255,13 @@ def test_every_argument_is_kept_under_its_name(net_class: type[nn.Module], argum
         assert getattr(net, name) == getattr(from_lists, name) == value
 
 
-@pytest.mark.parametrize("net_class", [MLP, TwoLayerNet, ConvNet, DeepConvNet, KochNet, ResidualNet])
+@pytest.mark.parametrize("net_class", [MLP, TwoLayerNet, AirbenchNet, ConvNet, DeepConvNet, KochNet, ResidualNet])
 def test_the_default_network_fits_the_default_image_shape(net_class: type[nn.Module]) -> None:
     defaults = {name: parameter.default for name, parameter in inspect.signature(net_class).parameters.items()}
     net = net_class()
     embeddings = net(_images(2, defaults["image_shape"]))
     assert embeddings.shape == (2, net.embedding_size)
-    assert net.embedding_size == (defaults["embedding_size"] or 512)
+    assert net.embedding_size == (defaults.get("embedding_size") or {ResidualNet: 512, AirbenchNet: 256}[net_class])
     assert embeddings.dtype == torch.float32
 
 

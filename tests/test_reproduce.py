@@ -24,7 +24,8 @@ from lab.reproduce.side_by_side import seeded
 from lab.reproduce.table import Table
 
 CONFIGS = sorted((PROJECT / "configs" / "experiments").glob("*.yaml"))
-ALL = [f"{letter}{i + 1}" for letter, num in {"s": 2, "p": 6, "t": 2, "d": 8, "b": 4, "n": 3}.items() for i in range(num)]
+NUM = {"s": 2, "p": 6, "t": 2, "d": 8, "b": 4, "n": 3, "c": 1}
+ALL = [f"{letter}{i + 1}" for letter, num in NUM.items() for i in range(num)]
 
 
 def _run(folder: Path, accuracy: float, curve: list[float] | None = None, **record: Any) -> Path:

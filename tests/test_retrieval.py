@@ -267,6 +267,29 @@ def test_nothing_is_found_by_embeddings_that_are_no_numbers(wrong: float) -> Non
     assert all((found[5] == 0).all() for found in search_values(embeddings, labels).values())
 
 
+@pytest.mark.parametrize("scale", [1e19, 4e18, 1e25])
+def test_embeddings_whose_distances_overflow_score_between_zero_and_one(scale: float) -> None:
+    lengths = torch.tensor([[1.5], [-1.5], [1.4], [-1.4], [0.0], [1.0]])
+    labels = torch.tensor([0, 1, 0, 1, 0, 1])
+    for seed in SEEDS:
+        embeddings, others = _random(seed)
+        for points, classes in (
+            (scale * lengths, labels),
+            (embeddings * torch.where(others == 1, scale, 1.0)[:, None], others),
+        ):
+            for found in search_values(points, classes).values():
+                assert ((found >= 0) & (found <= 1) | found.isnan()).all()
+    assert not torch.stack(list(search_values(1e25 * lengths, labels).values())).any()
+
+
+def test_without_depths_the_other_scores_are_the_same() -> None:
+    labels = torch.arange(2000) % 40
+    embeddings = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
+    without, expected = search_values(embeddings, labels, ()), search_values(embeddings, labels)
+    assert list(without) == ["r_precision", "map@r"]
+    assert all(torch.equal(without[name], expected[name]) for name in without)
+
+
 def test_distances_are_those_of_all_pairs_and_farther_within_a_class_by_what_rounding_can_hide() -> None:
     embeddings, labels = _random(4)
     order, queries = labels.argsort(), range(20, 40)

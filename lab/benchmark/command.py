@@ -25,6 +25,8 @@ SCALING = "scaling"
 SECONDS_BESIDE = {"t1": 20, "residual": 20, "retrieval": 20}  # of a contestant, beside what is timed of it; of others some 8
 SCALING_SECONDS = 35
 OF_THE_CPU = ("folder", "start_up", SCALING)
+# All cases, for a --help that does not wait for PyTorch.
+NAMES = "p2 s1 t1 residual one_shot retrieval folder options_p2 options_t1 options_residual options_large start_up scaling"
 
 
 def benchmark() -> None:
@@ -178,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Arguments(
         "Time training and scoring beside a bare loop, stock Lightning and others, by turns in processes of their own."
     )
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="such as p2 or retrieval (all)")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"what is timed, of {NAMES} (all)")
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="what computes (cpu)")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="how often each is timed (5)")
     parser.add_argument("--seconds", type=_seconds, default=5.0, metavar="S", help="how long a round of training is timed (5)")

@@ -11,6 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from lab.benchmark.cases import CASES, Accelerator, device_of
 from lab.benchmark.clock import Clock, Enough
 from lab.benchmark.keras_peer import backend
@@ -32,7 +34,8 @@ PEERS = {
 }
 
 STEPS_A_LAP = 20  # on a GPU, which is not waited for after each step, as it is not in training
-# All others keep freed memory as the commands of this codebase do: what that saves is no merit of its loop.
+# All others keep freed memory, and take no GPU kernels but those that give the same numbers each time, as the commands of this
+# codebase do: what that saves or costs is no merit or fault of its loop.
 AS_THEY_COME = ("decode", "memory_given_back", "stock", "stock_2_workers", "metric_learning", "keras")
 
 
@@ -59,6 +62,7 @@ def main() -> None:
     clock = Clock(float(seconds), of_gpu=accelerator == "gpu")
     if peer not in AS_THEY_COME:
         keep_freed_memory()
+        torch.backends.cudnn.deterministic = True
     with contextlib.suppress(Enough):
         if case in SCORING:
             timed(SCORING[case][1](Path(root), device_of(accelerator))[peer], clock)

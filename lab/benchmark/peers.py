@@ -95,7 +95,7 @@ def lightning(case: Case, root: Path, clock: Clock) -> None:
     """Train by Lightning over tensors in memory, without a callback, a logger or anything else beside: what Lightning costs."""
     images, labels = (part.to(case.device) for part in loaded(case, root))
     nothing: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(max_epochs=-1, accelerator=case.accelerator, callbacks=EpochClock(clock), **nothing)
+    trainer = Trainer(max_epochs=-1, accelerator=case.accelerator, devices=1, callbacks=EpochClock(clock), **nothing)
     trainer.fit(LeanModel(case, images, labels), IndexBatches(case, labels))
 
 
@@ -117,7 +117,9 @@ def stock(case: Case, root: Path, clock: Clock, num_workers: int = 0) -> None:
     size = case.batch_size // (2 if case.order == "pairs" else 1)
     workers: dict[str, Any] = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
     loader = DataLoader(data, size, shuffle=sampler is None, sampler=sampler, drop_last=True, **workers)
-    trainer = Trainer(max_epochs=-1, accelerator=case.accelerator, default_root_dir=root / "stock", callbacks=EpochClock(clock))
+    trainer = Trainer(
+        max_epochs=-1, accelerator=case.accelerator, devices=1, default_root_dir=root / "stock", callbacks=EpochClock(clock)
+    )
     trainer.fit(StockModel(case), loader)
 
 

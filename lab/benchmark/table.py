@@ -67,7 +67,7 @@ def record_of(results: Results, scaling: dict[str, list[Growth]], facts: dict[st
         {
             "name": case,
             "about": about(case),
-            "peers": [_entry(case, peer, taken, peers["own"]) for peer, taken in peers.items()],
+            "peers": [_entry(case, peer, taken, peers["own"], facts["accelerator"]) for peer, taken in peers.items()],
         }
         for case, peers in results.items()
     ]
@@ -77,8 +77,8 @@ def record_of(results: Results, scaling: dict[str, list[Growth]], facts: dict[st
     return {**facts, "cases": cases, "scaling": grown}
 
 
-def _entry(case: str, peer: str, taken: Taken, own: Taken) -> dict[str, Any]:
-    times, target = ratio(own, taken), targets_of(case).get(peer)
+def _entry(case: str, peer: str, taken: Taken, own: Taken, accelerator: str) -> dict[str, Any]:
+    times, target = ratio(own, taken), targets_of(case).get(peer) if accelerator == "cpu" else None  # aims are of CPUs
     num_images = TRAINING[case].batch_size if case in TRAINING else 0  # in a step
     return {
         "peer": peer,

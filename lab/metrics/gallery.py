@@ -8,7 +8,7 @@ from torch import Tensor
 
 MAX_TILE_ELEMENTS = 2**20  # distances made at once; 4 MiB in float32, for which caches have room
 MAX_QUERIES = 2048  # images looked up at once
-SAMPLE_SIZE = 1000  # of the images by which it is guessed how far those lie that can matter
+SAMPLE_SIZE = 500  # of the images by which it is guessed how far those lie that can matter
 
 
 class Gallery:
@@ -18,19 +18,18 @@ class Gallery:
 
     Args:
         embeddings: (N, D), those of one class side by side; labels: (N,), theirs.
-        max_elements: distances held at once.
+        max_elements: distances held at once, of images of one class.
     """
 
     def __init__(self, embeddings: Tensor, labels: Tensor, max_elements: int) -> None:
         centered = embeddings - embeddings.mean(0)  # distances do not depend on it, but their rounding errors do
-        norms = centered.square().sum(1, keepdim=True)
-        one, limits = torch.ones_like(norms), torch.finfo(norms.dtype)
+        norms, numbers = centered.square().sum(1, keepdim=True), torch.finfo(centered.dtype)
+        norms = torch.where(norms < numbers.max / 8, norms, torch.nan)  # beyond, distances would overflow
+        one = torch.ones_like(norms)
         # One product of both gives |x|^2 + |y|^2 - 2 x . y.
         self.left, self.right = torch.cat([centered * -2.0, norms, one], 1), torch.cat([centered, one, norms], 1)
-        self.margins, self.smallest = (
-            norms * (8.0 * limits.eps),
-            limits.tiny,
-        )  # what rounding can hide is the sum of both sides'
+        self.margins = norms * (8.0 * numbers.eps)  # what rounding can hide is the sum of both sides'
+        self.smallest = numbers.tiny
         counts = torch.unique_consecutive(labels, return_counts=True)[1]
         ends = counts.cumsum(0)
         self.starts, self.ends = ((ends - part).repeat_interleave(counts).tolist() for part in (counts, 0))

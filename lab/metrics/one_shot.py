@@ -92,11 +92,11 @@ def one_shot_hits(embeddings: Tensor, tasks: Tasks, distance: PairDistance | Sea
 
 def _gathered(embeddings: Tensor, places: Tensor) -> Tensor:
     """Return embeddings[places], in a quarter of the time."""
-    return embeddings.index_select(0, places.flatten().to(embeddings.device)).view(*places.shape, -1)
+    return embeddings.index_select(0, places.flatten().to(embeddings.device)).view(*places.shape, embeddings.shape[1])
 
 
 def _products(examples: Tensor, queries: Tensor, distance: Search) -> tuple[Tensor, Tensor]:
-    """Return squared distances (t, N, N) of examples (t, N, D), which may be overwritten, to queries (t, N, D).
+    """Return squared distances (t, N, N) of examples (t, N, D) to queries (t, N, D), both of which may be overwritten.
 
     And, of each query to the example of its class (t, N), what rounding can hide.
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lab.metrics.gallery import Gallery
 
-MAX_CHUNK_ELEMENTS = 2**24  # distances held at once; 64 MiB in float32
+MAX_CHUNK_ELEMENTS = 2**24  # distances held at once, to images of the same class and to others; 64 MiB each in float32
 Distances = npt.NDArray[Any]
 
 
@@ -64,7 +64,7 @@ def search_values(embeddings: Tensor, labels: Tensor, depths: tuple[int, ...] = 
 
 
 def _scores(gallery: Gallery, queries: range, depths: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
-    """Return the scores (q, S) of images in a row; None where more distances would be held at once than may be."""
+    """Return the scores (q, S) of images in a row; None where too many others are near to be held at once."""
     of_classes = list(gallery.same(queries))
     last = torch.cat([distances.amax(1) for distances in of_classes])
     limits = torch.where(last.isfinite(), gallery.limits(queries, last, max(depths, default=0)), -torch.inf)
@@ -85,7 +85,7 @@ def _scores(gallery: Gallery, queries: range, depths: tuple[int, ...]) -> npt.ND
         nearer = np.concatenate(parts) if parts else same[:0]
         if limit < last_same:
             within = same[same <= limit]
-            if len(within) - 1 + len(nearer) >= max(num_relevant, *depths):
+            if len(within) - 1 + len(nearer) >= max((num_relevant, *depths)):
                 same = within  # what is left out has no rank that counts
             else:
                 nearer = gallery.others_of(query).cpu().numpy()
