@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from lab.config_files import Entry
+from lab.device import cpu_has_bf16
 from lab.models import (
     Family,
     check_checkpoint,
@@ -73,6 +74,16 @@ def check_settings(config: Any) -> None:
     if config.trainer.sync_batchnorm and on_cpu:
         raise ValueError(
             "trainer.sync_batchnorm true needs a GPU: on a CPU, batch norm is of the images of each process; set it false"
+        )
+    if on_cpu:
+        _warn_of_precision(str(config.trainer.precision))
+
+
+def _warn_of_precision(precision: str) -> None:
+    if "bf16" in precision and cpu_has_bf16() is False and is_main_process():
+        print(
+            f"WARNING: trainer.precision {precision}: this processor has no instructions for bf16, without which convolutions "
+            "take some ten times as long: leave it out"
         )
 
 

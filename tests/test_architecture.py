@@ -101,7 +101,7 @@ MAY_IMPORT = {
         "writing",
     },
     "workers": set(),
-    "preflight": {"config_files", "models", "runs"},
+    "preflight": {"config_files", "device", "models", "runs"},
     "cli": {
         "callbacks",
         "complaint",
