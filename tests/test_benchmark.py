@@ -441,6 +441,22 @@ def test_a_step_in_bf16_has_outputs_in_bf16_and_a_loss_in_float32() -> None:
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 
 
+def test_of_options_it_is_said_which_are_chosen() -> None:
+    facts = {
+        "command": "",
+        "rounds": 3,
+        "accelerator": "cpu",
+        "device": "a CPU",
+        "python": "3",
+        "versions": {},
+        "commit": "abc",
+    }
+    facts |= {"missing": [], "disturbed": [], "uncommitted_changes": False, "absent": []}
+    text = markdown(record_of({"options_p2": {"own": Taken([2.0]), "bf16": Taken([4.0])}}, {}, facts))
+    assert "128 pairs a step | as it is chosen here | 2 (2 to 2) | 128,000 |  |" in text
+    assert "| the network in bf16 | 4 (4 to 4) | 64,000 | 0.50 times that |" in text
+
+
 def test_a_gpu_has_ways_of_its_own_to_take_a_step() -> None:
     t1 = WITH_OPTIONS["options_t1"]
     assert {"one_thread", "memory_given_back", "looped"} <= set(ways_of(t1))
