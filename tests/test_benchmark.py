@@ -40,6 +40,20 @@ from lab.models import SplitImage
 from lab.nets import MLP
 from lab.plots.timings import time_words
 
+FACTS = {
+    "command": "",
+    "rounds": 3,
+    "accelerator": "cpu",
+    "device": "a CPU",
+    "python": "3",
+    "versions": {"torch": "2"},
+    "commit": "abc",
+    "missing": [],
+    "disturbed": [],
+    "uncommitted_changes": False,
+    "absent": [],
+}
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -143,17 +157,7 @@ def test_contestants_take_turns_and_one_that_fails_has_no_further_round(
     measure("p2", results["p2"], tmp_path, 3, 1.0, lambda *words: said.append(str(words)))
     assert said[:4] == ["(1, 'own', '2 ms')", "(1, 'bare', '1 ms')", "(1, 'stock', 'out of | memory')", "(2, 'bare', '1 ms')"]
     assert asked == ["own", "bare", "stock", "bare", "own", "own", "bare"]
-    facts = {
-        "command": "",
-        "rounds": 3,
-        "accelerator": "cpu",
-        "device": "a CPU",
-        "python": "3",
-        "versions": {"torch": "2"},
-        "commit": "abc",
-    }
-    facts |= {"missing": ["s1", "scaling"], "disturbed": ["p2"]}
-    facts |= {"uncommitted_changes": True, "absent": ["keras"]}
+    facts = FACTS | {"missing": ["s1", "scaling"], "disturbed": ["p2"], "uncommitted_changes": True, "absent": ["keras"]}
     growth = Growth("drawing", "step", {10: 5.0, 100: 5.0, 1_000: 50_000.0})
     record = record_of(results, {"images": [growth, Growth("search", "image", {10: 2.0})]}, facts)
     text = markdown(record)
@@ -343,18 +347,7 @@ def test_a_contestant_that_failed_after_some_rounds_says_so(monkeypatch: pytest.
     monkeypatch.setattr(measure_module, "_run", lambda *_: next(answers))
     results = {"p2": {"own": Taken(), "bare": Taken()}}
     measure("p2", results["p2"], tmp_path, 2, 1.0, say=lambda *_: None)
-    facts = {
-        "command": "",
-        "rounds": 2,
-        "accelerator": "cpu",
-        "device": "a CPU",
-        "python": "3",
-        "versions": {},
-        "commit": "abc",
-        "missing": [],
-    }
-    facts["disturbed"] = []
-    text = markdown(record_of(results, {}, facts | {"uncommitted_changes": False, "absent": []}))
+    text = markdown(record_of(results, {}, FACTS))
     assert "| 1 (1 to 1), then failed: killed | 256,000 | 2.00 times that" in text
 
 
@@ -442,17 +435,7 @@ def test_a_step_in_bf16_has_outputs_in_bf16_and_a_loss_in_float32() -> None:
 
 
 def test_of_options_it_is_said_which_are_chosen() -> None:
-    facts = {
-        "command": "",
-        "rounds": 3,
-        "accelerator": "cpu",
-        "device": "a CPU",
-        "python": "3",
-        "versions": {},
-        "commit": "abc",
-    }
-    facts |= {"missing": [], "disturbed": [], "uncommitted_changes": False, "absent": []}
-    text = markdown(record_of({"options_p2": {"own": Taken([2.0]), "bf16": Taken([4.0])}}, {}, facts))
+    text = markdown(record_of({"options_p2": {"own": Taken([2.0]), "bf16": Taken([4.0])}}, {}, FACTS))
     assert "128 pairs a step | as it is chosen here | 2 (2 to 2) | 128,000 |  |" in text
     assert "| the network in bf16 | 4 (4 to 4) | 64,000 | 0.50 times that |" in text
 

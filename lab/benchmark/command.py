@@ -104,12 +104,12 @@ def _measured(
 
 
 def _check_accelerator(accelerator: str, cases: list[str]) -> None:
-    import torch
-
     if accelerator == "cpu":
         return
     if of_the_cpu := [case for case in cases if case in OF_THE_CPU]:
         raise ValueError(f"{of_the_cpu[0]} is timed on the CPU alone: leave it, or --accelerator gpu, out")
+    import torch
+
     if not torch.cuda.is_available():
         raise ValueError("--accelerator gpu: PyTorch sees no GPU here: leave it out to time the CPU")
 

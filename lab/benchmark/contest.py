@@ -57,8 +57,8 @@ def _has_keras() -> bool:
 
 def main() -> None:
     """Run it, and write what it took."""
-    case, peer, root, seconds, file, name = sys.argv[1:]
-    accelerator: Accelerator = "gpu" if name == "gpu" else "cpu"
+    case, peer, root, seconds, file, asked = sys.argv[1:]
+    accelerator: Accelerator = "gpu" if asked == "gpu" else "cpu"
     clock = Clock(float(seconds), of_gpu=accelerator == "gpu")
     if peer not in AS_THEY_COME:
         keep_freed_memory()
